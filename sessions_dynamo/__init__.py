@@ -1,0 +1,1 @@
+"""Durable MCP sessions, events and their tables in DynamoDB."""

@@ -1,0 +1,15 @@
+"""The app's entry in Django's registry."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.apps import AppConfig
+
+
+class SessionsDynamoConfig(AppConfig):
+    name = "sessions_dynamo"
+    verbose_name = "MCP sessions"
+
+    def ready(self) -> None:
+        import_module("sessions_dynamo.checks")

@@ -1,0 +1,75 @@
+"""The only place that builds AWS clients: region, endpoint, credentials, timeouts and retries."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from sessions_dynamo.errors import boto_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+EMBEDDED_REGION = "us-east-1"
+"""The region of the embedded server when none is configured. It keeps no data anywhere but in memory."""
+
+# A worker thread holds at most one connection; a request waits 1 s to connect and 5 s for an answer, and the
+# standard mode retries throttles and server errors with jittered back-off.
+_CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=64,
+    tcp_keepalive=True,
+)
+
+
+def embedded_endpoint() -> str:
+    """The URL of the embedded DynamoDB server; loopback only."""
+    return f"http://127.0.0.1:{settings.DYNAMODB_EMBEDDED_PORT}"
+
+
+@lru_cache(maxsize=64)
+def aws_client(service: str, region: str | None = None) -> Any:
+    """A thread-safe low-level client of one AWS service, shared by the process.
+
+    ``region`` defaults to ``AWS_REGION``/``AWS_DEFAULT_REGION``, then to the AWS profile's.
+    Raises ``CredentialsMissing`` where no region or profile is usable.
+    """
+    region = region or settings.AWS_REGION or None
+    with boto_errors(service):
+        # A session of our own: boto3's default session is not thread-safe while it makes clients.
+        if settings.DYNAMODB_EMBEDDED:
+            return boto3.session.Session(
+                aws_access_key_id="embedded", aws_secret_access_key="embedded", region_name=region or EMBEDDED_REGION
+            ).client(service, endpoint_url=embedded_endpoint(), config=_CONFIG)
+        return boto3.session.Session(region_name=region).client(service, config=_CONFIG)
+
+
+def dynamodb(region: str | None = None) -> DynamoDBClient:
+    """The DynamoDB client of a region, by default the service's own."""
+    client: DynamoDBClient = aws_client("dynamodb", region)
+    return client
+
+
+def region_name() -> str:
+    """The region that this process talks to."""
+    return dynamodb().meta.region_name
+
+
+def endpoint_url() -> str:
+    """The endpoint that this process talks to: AWS's own, an emulator's or the embedded server's."""
+    return dynamodb().meta.endpoint_url
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting.startswith(("DYNAMODB_", "AWS_")):
+        aws_client.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,150 @@
+"""The DynamoDB of development: moto's server on loopback, in the memory of the process that started it.
+
+``manage.py runserver`` starts it under DEBUG; every other process reaches it through ``client.py``. moto is imported
+here only, and only when a server starts.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from sessions_dynamo.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from werkzeug.serving import BaseWSGIServer
+
+LOOPBACK = "127.0.0.1"
+_IDENTITY_PATH = "/sessions-dynamo"
+_IDENTITY = b"embedded DynamoDB of sessions_dynamo"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedServer:
+    """A server that this process runs; it ends with the process or with ``close``."""
+
+    port: int
+    _server: BaseWSGIServer
+    _thread: threading.Thread
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def close(self) -> None:
+        """Stop accepting connections; the data stays in memory until the process ends."""
+        self._server.shutdown()
+        self._thread.join()
+
+
+def start() -> EmbeddedServer | None:
+    """Serve at ``DYNAMODB_EMBEDDED_PORT``; ``None`` when another ``runserver`` already does.
+
+    Raises ``StorageUnavailable`` when something else holds the port, ``ImproperlyConfigured`` without DEBUG.
+    """
+    try:
+        return serve(settings.DYNAMODB_EMBEDDED_PORT)
+    except OSError as exc:
+        if is_running():
+            return None
+        raise StorageUnavailable(
+            f"The embedded DynamoDB cannot listen on {LOOPBACK}:{settings.DYNAMODB_EMBEDDED_PORT} ({exc.strerror}):"
+            " stop the program that holds the port, or set DYNAMODB_EMBEDDED_PORT to a free one."
+        ) from exc
+
+
+def is_running() -> bool:
+    """Whether an embedded server, of this process or of another, answers at ``DYNAMODB_EMBEDDED_PORT``."""
+    connection = http.client.HTTPConnection(LOOPBACK, settings.DYNAMODB_EMBEDDED_PORT, timeout=2)
+    try:
+        connection.request("GET", _IDENTITY_PATH)
+        return connection.getresponse().read(len(_IDENTITY) + 1) == _IDENTITY
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def serve(port: int) -> EmbeddedServer:
+    """Serve on loopback from a daemon thread; port 0 takes a free one. Raises ``OSError`` when the port is taken."""
+    if not settings.DEBUG:
+        raise ImproperlyConfigured(
+            "The embedded DynamoDB has no access control and keeps nothing: it runs only with DEBUG=true."
+            " Set DYNAMODB_EMBEDDED=false."
+        )
+    # Ours rather than werkzeug's own socket: it ends the process when the port is taken.
+    with socket.create_server((LOOPBACK, port), backlog=128) as listener:
+        server = _make_server(listener)
+    thread = threading.Thread(target=server.serve_forever, name="embedded-dynamodb", daemon=True)
+    thread.start()
+    return EmbeddedServer(server.port, server, thread)
+
+
+def _make_server(listener: socket.socket) -> BaseWSGIServer:
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class QuietRequestHandler(MotoRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """One line a DynamoDB request would drown runserver's own."""
+
+    _mend_disabled_streams()
+    # Flask's line and traceback for what moto cannot do stay; they are how one learns of it.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    host, port = listener.getsockname()
+    return make_server(
+        host, port, application, threaded=True, request_handler=QuietRequestHandler, fd=listener.fileno()
+    )
+
+
+def _one_at_a_time(application: Callable[[WSGIEnvironment, StartResponse], Any]) -> WSGIApplication:
+    """Serialise requests, because moto loses updates when its threads race; and refuse what a web page could send."""
+    lock = threading.Lock()
+
+    def serialised(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
+        if "HTTP_ORIGIN" in environ or host not in (LOOPBACK, "localhost"):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"The embedded DynamoDB does not serve browsers.\n"]
+        if environ.get("PATH_INFO") == _IDENTITY_PATH:
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(_IDENTITY)))])
+            return [_IDENTITY]
+        with lock:
+            response = application(environ, start_response)
+            try:
+                return list(response)
+            finally:
+                response.close()
+
+    return serialised
+
+
+@cache
+def _mend_disabled_streams() -> None:
+    """Make moto forget a stream when it is disabled.
+
+    moto 5.2 keeps the shard, so that the table's next write fails with ``KeyError: 'StreamViewType'``, and keeps the
+    label, so that the stream cannot be enabled again.
+    """
+    from moto.dynamodb.models.table import Table
+
+    set_stream_specification = Table.set_stream_specification
+
+    def forgetting(table: Table, streams: dict[str, Any] | None) -> None:
+        set_stream_specification(table, streams)
+        if not (table.stream_specification or {}).get("StreamEnabled"):
+            table.stream_shard = table.latest_stream_label = None
+
+    Table.set_stream_specification = forgetting  # type: ignore[method-assign, assignment]

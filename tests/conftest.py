@@ -1,0 +1,84 @@
+"""Fixtures that give a test a DynamoDB of its own: an engine, unique table names, and the tables."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_django import Settings
+
+from sessions_dynamo.client import dynamodb as dynamodb_client
+from sessions_dynamo.tables import ensure_tables
+from tests.engines import ENGINES, EngineMissing
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_missing: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def start_engine() -> Iterator[Callable[[str], str]]:
+    """Start engines by name, each once a session, and return their URLs."""
+    urls: dict[str, str] = {}
+    with ExitStack() as running:
+
+        def start(name: str) -> str:
+            if name not in urls:
+                urls[name] = running.enter_context(ENGINES[name]())
+            return urls[name]
+
+        yield start
+
+
+@pytest.fixture(scope="session", params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, start_engine: Callable[[str], str]) -> tuple[str, str]:
+    """Name and URL of each engine in turn; without what it needs a test is skipped, and on CI fails."""
+    name = request.param
+    try:
+        return name, start_engine(name)
+    except EngineMissing as exc:
+        _missing[name] = str(exc)
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(exc))
+        pytest.skip(str(exc))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, reason in _missing.items():
+        terminalreporter.write_line(f"NOT TESTED on {name}: {reason}", red=True, bold=True)
+
+
+@pytest.fixture
+def bare_dynamodb(
+    engine: tuple[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DynamoDBClient]:
+    """The service's own client, pointed at the engine, with table names of this test's own and no tables yet."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", engine[1])
+    unique = secrets.token_hex(4)
+    settings.DYNAMODB_SESSIONS_TABLE = f"sessions-{unique}"
+    settings.DYNAMODB_EVENTS_TABLE = f"events-{unique}"
+    dynamodb = dynamodb_client()
+    yield dynamodb
+    for name in (f"sessions-{unique}", f"events-{unique}"):
+        try:
+            dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            continue
+        dynamodb.delete_table(TableName=name)
+
+
+@pytest.fixture
+def tables(bare_dynamodb: DynamoDBClient) -> None:
+    """Both tables, of this test's own, under the names in the settings."""
+    ensure_tables(client=bare_dynamodb)
+
+
+@pytest.fixture
+def dynamodb(bare_dynamodb: DynamoDBClient, tables: None) -> DynamoDBClient:
+    """The service's own client, pointed at the engine, with both tables created."""
+    return bare_dynamodb

@@ -1,0 +1,106 @@
+"""What the store's tests look through: the wire, a clock they move, and raw items."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any
+
+from sessions_dynamo import session_items
+from sessions_dynamo.session_items import Session
+from sessions_dynamo.sessions import SessionStore
+from sessions_dynamo.state import Entry, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One DynamoDB request, as the store asked for it."""
+
+    operation: str
+    params: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Wire:
+    """Every request of a client, in order."""
+
+    requests: list[Request] = field(default_factory=list)
+
+    def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        self.requests.append(Request(model.name, params))
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """The requests by operation, once the block has ended."""
+        before, counts = len(self.requests), Counter[str]()
+        yield counts
+        counts.update(request.operation for request in self.requests[before:])
+
+    def of(self, operation: str) -> list[dict[str, Any]]:
+        """The parameters of every request of one operation."""
+        return [request.params for request in self.requests if request.operation == operation]
+
+
+class Clock:
+    """The store's clock, standing still until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def advance(self, **by: float) -> None:
+        """Move on by the arguments of a ``timedelta``."""
+        self.now += timedelta(**by)
+
+    def now_ms(self) -> int:
+        return session_items.to_ms(self.now)
+
+    @property
+    def datetime(self) -> type[datetime]:
+        """A ``datetime`` whose ``now`` is this clock's."""
+        clock = self
+
+        class Stopped(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return clock.now.astimezone(tz)
+
+        return Stopped
+
+
+def raw_items(dynamodb: DynamoDBClient, table: str) -> list[dict[str, Any]]:
+    """Every item of a table."""
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return [item for page in pages for item in page["Items"]]
+
+
+def raw_session(store: SessionStore, session_id: str) -> dict[str, Any] | None:
+    """A session's item."""
+    return store.dynamodb.get_item(
+        TableName=store.table, Key={"session_id": {"S": session_id}}, ConsistentRead=True
+    ).get("Item")
+
+
+def large_values(store: SessionStore) -> dict[str, dict[str, Any]]:
+    """The items of every large value and ``global_state`` entry, by key."""
+    items = {item["session_id"]["S"]: item for item in raw_items(store.dynamodb, store.table)}
+    return {key: item for key, item in items.items() if "#" in key}
+
+
+def created_with(store: SessionStore, entries: dict[str, Entry]) -> Session:
+    """A session that holds more than one save may add."""
+    session = store.create()
+    store.dynamodb.put_item(TableName=store.table, Item=session_items.encode(session, entries))
+    return store.load(session.session_id)
+
+
+def state_of(**values: Any) -> State:
+    """A first state."""
+    state = State()
+    state.update(values)
+    return state
