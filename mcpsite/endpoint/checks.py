@@ -1,0 +1,80 @@
+"""System checks of the endpoint's settings: what cannot work is refused before the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from mcpsite.endpoint.auth import PUBLIC, load_authenticator
+from mcpsite.endpoint.served import load_server
+
+
+@register(Tags.security)
+def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """``MCP_AUTH`` is chosen, importable, and public only where that was said twice."""
+    if not settings.MCP_AUTH:
+        return [
+            Error(
+                "MCP_AUTH is not set, so nobody has decided who may call the MCP endpoint.",
+                hint=(
+                    "Set MCP_AUTH=django_mcpz.bearer_tokens.auth.token_auth for tokens made on the staff pages, or"
+                    f" MCP_AUTH={PUBLIC} together with MCP_ALLOW_PUBLIC=true to let anybody in."
+                ),
+                id="mcp_endpoint.E001",
+            )
+        ]
+    if settings.MCP_AUTH == PUBLIC and not settings.MCP_ALLOW_PUBLIC:
+        return [
+            Error(
+                "MCP_AUTH lets anybody call the MCP endpoint, and MCP_ALLOW_PUBLIC is not set.",
+                hint="Set MCP_ALLOW_PUBLIC=true if that is meant, or choose another MCP_AUTH.",
+                id="mcp_endpoint.E002",
+            )
+        ]
+    try:
+        problem = "" if callable(load_authenticator()) else "it is not callable"
+    except ImportError as exc:
+        problem = str(exc)
+    if not problem:
+        return []
+    return [
+        Error(
+            f"MCP_AUTH={settings.MCP_AUTH!r} cannot be used: {problem}.",
+            hint="It is the dotted path of a callable (request) -> HttpResponse | None.",
+            id="mcp_endpoint.E003",
+        )
+    ]
+
+
+@register()
+def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """``MCP_SERVER`` names a server object of the official SDK."""
+    try:
+        load_server(settings.MCP_SERVER)
+    except (ImportError, AttributeError, TypeError, ValueError) as exc:
+        return [
+            Error(
+                f"MCP_SERVER={settings.MCP_SERVER!r} cannot be served: {exc}.",
+                hint="It is package.module:attribute of an mcp.server.mcpserver.MCPServer, such as mcpsite.server:mcp.",
+                id="mcp_endpoint.E004",
+            )
+        ]
+    return []
+
+
+@register()
+def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """A body cap that lets no message through is a mistake."""
+    if settings.MCP_MAX_BODY_BYTES > 0:
+        return []
+    return [
+        Error(
+            f"MCP_MAX_BODY_BYTES={settings.MCP_MAX_BODY_BYTES} refuses every message.",
+            hint="Set it to the bytes of the largest message to accept, or leave it unset for 4 MiB.",
+            id="mcp_endpoint.E005",
+        )
+    ]

@@ -1,0 +1,204 @@
+"""Clients with sessions: revisions up to 2025-11-25, over Streamable HTTP."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from mcp.server.streamable_http import REQUEST_CANCELLED
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
+from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest
+from mcp_types.version import is_version_at_least
+
+from mcpsite.endpoint import headers, kernel
+from mcpsite.endpoint.answers import Reply, encode, error_answer, json_answer, reply_body
+from mcpsite.endpoint.auth import principal_of
+from mcpsite.endpoint.loop import LoopThread, current_loop
+from mcpsite.endpoint.messages import Message
+from mcpsite.endpoint.record import record_call
+from mcpsite.endpoint.request import ServedRequest
+from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
+from mcpsite.endpoint.streams.outbox import Failure, Outbox
+from mcpsite.endpoint.streams.owned import PRIMING_SINCE, OwnedStream
+from mcpsite.endpoint.streams.response import respond, stream
+from mcpsite.endpoint.streams.worker import UnknownStream
+from sessions_dynamo import schema
+from sessions_dynamo.sessions import Session, default_store
+
+SESSION_HEADER = "Mcp-Session-Id"
+LAST_EVENT_HEADER = "Last-Event-ID"
+
+
+def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
+    """One message of a session; ``initialize`` begins one. Raises ``StorageError``."""
+    if isinstance(message, JSONRPCRequest) and message.method == "initialize":
+        return _initialize(request, message, size)
+    session = _load_session(request)
+    if session is None:
+        return _missing_session()
+    loop = current_loop()
+    if isinstance(message, JSONRPCRequest):
+        return _serve_request(loop, request, session, message, size)
+    if isinstance(message, JSONRPCNotification):
+        _take_notification(loop, request, session, message)
+    else:
+        loop.submit(loop.worker.accept_reply(session.session_id, message)).result()
+    return HttpResponse(status=HTTPStatus.ACCEPTED)
+
+
+def get(request: HttpRequest) -> HttpResponseBase:
+    """Open the session's standalone stream, or resume any of its streams at ``Last-Event-ID``.
+
+    Streamable HTTP, "Listening for Messages from the Server" and "Resumability and Redelivery". Raises
+    ``StorageError``.
+    """
+    if not headers.accepts(request, json=False):
+        return error_answer(HTTPStatus.NOT_ACCEPTABLE, "Not acceptable: accept text/event-stream")
+    session = _load_session(request)
+    if session is None:
+        return _missing_session()
+    cursor = request.headers.get(LAST_EVENT_HEADER)
+    if cursor and schema.is_end_id(cursor):
+        # Nothing follows a stream's end. An empty stream would have the client come back for ever; this status tells
+        # it not to (HTML standard, "Server-sent events").
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    default_store().touch(session)
+    loop = current_loop()
+    worker = loop.worker
+    outbox = Outbox(lambda: worker.clients.discard(outbox))
+    try:
+        loop.submit(worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox)).result()
+    except UnknownStream:
+        return error_answer(
+            HTTPStatus.BAD_REQUEST, f"Unknown {LAST_EVENT_HEADER}: that stream is not of this session, or has expired"
+        )
+    left = (session.expires_at - datetime.now(UTC)).total_seconds()
+    seconds = left if settings.STREAM_SECONDS is None else min(left, settings.STREAM_SECONDS)
+    # Something at once, for a client that waits for the headers: its own cursor where it knows such events, so that it
+    # has one for this connection too.
+    primed = is_version_at_least(session.protocol_version or "", PRIMING_SINCE)
+    first = sse.priming(cursor, settings.STREAM_RETRY_MS) if cursor and primed else sse.KEEP_ALIVE
+    response = stream(loop, request, outbox, may_return=True, first=first, seconds=seconds)
+    response[SESSION_HEADER] = session.session_id
+    return response
+
+
+def delete(request: HttpRequest) -> HttpResponseBase:
+    """End a session and what it has open on every worker. Raises ``StorageError``."""
+    session_id = request.headers.get(SESSION_HEADER)
+    if not session_id:
+        return _missing_session()
+    default_store().terminate(session_id, principal_of(request))
+    loop = current_loop()
+    loop.submit(loop.worker.end_session(session_id)).result()
+    return HttpResponse(status=HTTPStatus.OK)
+
+
+def _initialize(request: HttpRequest, message: JSONRPCRequest, size: int) -> HttpResponseBase:
+    """Negotiate, then store the session in one write: a refused handshake leaves nothing behind."""
+    started = perf_counter()
+    loop, store, principal, session_id = current_loop(), default_store(), principal_of(request), schema.new_session_id()
+    served = ServedRequest(request, principal, store)
+    nothing = kernel.NoChannel()
+    connection = kernel.legacy_connection(served, session_id, nothing)
+    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, nothing)
+    reply = loop.submit(kernel.serve_request(exchange, message)).result()
+    body = encode(reply_body(reply))
+    if isinstance(reply, JSONRPCError):
+        return json_answer(body)
+    store.create(
+        session_id,
+        principal=principal,
+        protocol_version=connection.protocol_version,
+        client_params=_handshake(message),
+    )
+    record_call(session_id, message, reply, body, started=started, size=size)
+    return json_answer(body, session_id=session_id)
+
+
+def _serve_request(
+    loop: LoopThread, request: HttpRequest, session: Session, message: JSONRPCRequest, size: int
+) -> HttpResponseBase:
+    worker = loop.worker
+    served = ServedRequest(request, session.principal, default_store(), session)
+    connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
+    outbox = Outbox(lambda: worker.clients.discard(outbox))
+    answer = OwnedStream(worker, session.session_id, message.id, connection.protocol_version, outbox)
+
+    async def close_standalone() -> None:
+        await worker.close_standalone(session.session_id)
+
+    exchange = kernel.Exchange(
+        loop.server,
+        loop.lifespan_state,
+        served,
+        connection,
+        RequestChannel(worker, session, answer),
+        close_sse_stream=answer.release_client if answer.is_resumable else None,
+        close_standalone_sse_stream=close_standalone,
+    )
+
+    async def serve() -> None:
+        started = perf_counter()
+        try:
+            # Runs on when the client drops: it may resume, here or on another worker.
+            reply: Reply = _cancelled(message)
+            with worker.running(session.session_id, message.id):
+                if settings.DURABLE_ANSWERS:
+                    await answer.open()
+                reply = await kernel.serve_request(exchange, message)
+            body = encode(reply_body(reply))
+            record_call(session.session_id, message, reply, body, started=started, size=size)
+            await answer.finish(reply, body)
+        except Exception as exc:
+            outbox.put(Failure(exc))
+            answer.close_response()
+
+    loop.submit(serve())
+    return respond(loop, request, outbox, answer.open, may_return=answer.is_resumable, statuses=False)
+
+
+def _take_notification(loop: LoopThread, request: HttpRequest, session: Session, message: JSONRPCNotification) -> None:
+    worker = loop.worker
+    if message.method == "notifications/cancelled":
+        request_id = cancelled_request_id_from_params(message.params)
+        if request_id is not None:
+            loop.submit(worker.cancel(session.session_id, request_id)).result()
+        return
+    served = ServedRequest(request, session.principal, default_store(), session)
+    connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
+    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, kernel.NoChannel())
+    loop.submit(kernel.serve_notification(exchange, message)).result()
+    if connection.initialized.is_set() and session.initialized_at is None:
+        default_store().update(session, initialized_at=datetime.now(UTC))
+    else:
+        served.save()
+
+
+def _load_session(request: HttpRequest) -> Session | None:
+    session_id = request.headers.get(SESSION_HEADER)
+    return default_store().load(session_id, principal_of(request)) if session_id else None
+
+
+def _missing_session() -> HttpResponse:
+    return error_answer(
+        HTTPStatus.BAD_REQUEST, f"Missing {SESSION_HEADER} header: send 'initialize' first and repeat the id it returns"
+    )
+
+
+def _handshake(message: JSONRPCRequest) -> dict[str, Any]:
+    params = message.params or {}
+    return {name: params[name] for name in ("protocolVersion", "capabilities", "clientInfo") if name in params}
+
+
+def _cancelled(message: JSONRPCRequest) -> Reply:
+    """These revisions end a stream with a response only, so a cancelled request gets one, as the SDK answers it."""
+    return JSONRPCError(
+        jsonrpc="2.0", id=message.id, error=ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
+    )

@@ -1,0 +1,88 @@
+"""Clients without sessions: 2026-07-28, where each request stands alone and carries its own envelope."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+from time import perf_counter
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundLadderRejection,
+    classify_inbound_request,
+    unsupported_protocol_version_rejection,
+)
+from mcp_types import JSONRPCNotification, JSONRPCRequest, RequestId
+
+from mcpsite.endpoint import headers, kernel
+from mcpsite.endpoint.answers import encode, error_answer, reply_body
+from mcpsite.endpoint.auth import principal_of
+from mcpsite.endpoint.loop import current_loop
+from mcpsite.endpoint.messages import Message
+from mcpsite.endpoint.record import record_call
+from mcpsite.endpoint.request import ServedRequest
+from mcpsite.endpoint.streams.channels import TransientChannel
+from mcpsite.endpoint.streams.outbox import Failure, Outbox
+from mcpsite.endpoint.streams.response import respond
+from mcpsite.endpoint.streams.transient import TransientStream
+from sessions_dynamo.sessions import default_store
+
+
+def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
+    """One request, or a notification, which this revision lets a server drop. Raises ``StorageError``."""
+    if isinstance(message, JSONRPCNotification):
+        rejection = unsupported_protocol_version_rejection(request.headers["MCP-Protocol-Version"])
+        return _rejected(rejection, None) if rejection else HttpResponse(status=HTTPStatus.ACCEPTED)
+    if not isinstance(message, JSONRPCRequest):
+        # Streamable HTTP 2026-07-28, "Sending Messages", item 4: clients send no responses.
+        return error_answer(HTTPStatus.BAD_REQUEST, "The body must be one JSON-RPC request or notification")
+    served = ServedRequest(request, principal_of(request), default_store())
+    decoded = message.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    route = classify_inbound_request(decoded, headers=served.headers)
+    if isinstance(route, InboundLadderRejection):
+        return _rejected(route, message.id)
+    loop = current_loop()
+    outbox = Outbox(lambda: left())
+    answer = TransientStream(outbox)
+    connection, channel = kernel.modern_connection(route), TransientChannel(answer)
+    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, channel)
+    if message.method == "tools/call":
+        mismatch = headers.param_header_rejection(
+            exchange.server,
+            exchange.context(message),
+            kernel.modern_connection(route),
+            exchange.lifespan_state,
+            message,
+            served.headers,
+        )
+        if (rejected := loop.submit(mismatch).result()) is not None:
+            return _rejected(rejected, message.id)
+
+    async def serve() -> None:
+        started = perf_counter()
+        try:
+            with loop.worker.running("", secrets.token_hex(8)):
+                reply = await kernel.serve_request(exchange, message)
+            body = encode(reply_body(reply))
+            record_call(served.stored_session_id, message, reply, body, started=started, size=size)
+            await answer.finish(reply, body)
+        except Exception as exc:
+            outbox.put(Failure(exc))
+            outbox.close()
+
+    serving = loop.submit(serve())
+
+    def left() -> None:
+        # Cancellation, 2026-07-28: a client cancels a request by closing its response.
+        loop.worker.clients.discard(outbox)
+        serving.cancel()
+
+    is_subscription = message.method == "subscriptions/listen"
+    return respond(loop, request, outbox, answer.open, may_return=is_subscription, statuses=True)
+
+
+def _rejected(rejection: InboundLadderRejection, request_id: RequestId | None) -> HttpResponse:
+    status = ERROR_CODE_HTTP_STATUS.get(rejection.code, HTTPStatus.BAD_REQUEST)
+    return error_answer(status, rejection.message, rejection.code, request_id=request_id, data=rejection.data)

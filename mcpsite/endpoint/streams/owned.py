@@ -1,0 +1,171 @@
+"""The stream of one POST, on the worker that serves it.
+
+It begins with the handler's first message: until then the answer may still be one JSON body. Events are stored before
+they are sent, so a client that drops can resume on any worker while the handler runs on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
+from mcp_types.version import is_version_at_least
+
+from mcpsite.endpoint.answers import Reply, encode, error_body
+from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.streams.outbox import Answer, Outbox
+from sessions_dynamo import schema
+from sessions_dynamo.errors import EventTooLarge, StorageError
+from sessions_dynamo.events import Event, cut
+from sessions_dynamo.streams import Lease
+
+if TYPE_CHECKING:
+    from mcpsite.endpoint.streams.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+PRIMING_SINCE = "2025-11-25"
+"""The first revision whose clients know an event without data."""
+
+
+class OwnedStream:
+    """The events of one request's answer, and the response that carries them while its client is there."""
+
+    def __init__(
+        self, worker: Worker, session_id: str, request_id: RequestId, protocol_version: str, outbox: Outbox
+    ) -> None:
+        self.session_id = session_id
+        self.stream_id = schema.time_ordered_id()
+        self.is_resumable = is_version_at_least(protocol_version, PRIMING_SINCE)
+        """Whether the client knows priming events, and so may be told to come back later."""
+        self._worker = worker
+        self._request_id = request_id
+        self._outbox: Outbox | None = outbox
+        self._unstored: list[Event] = []
+        self._sequence = 0
+        self._opened = False
+        self._finished = False
+        self._lock = asyncio.Lock()
+
+    @property
+    def lease(self) -> Lease:
+        """The lease to hold from now on."""
+        expires = schema.now_ms() + round(self._worker.lease_seconds * 1000)
+        return Lease(self.session_id, self.stream_id, self._worker.worker_id, expires, json.dumps(self._request_id))
+
+    async def open(self) -> bool:
+        """Make the answer an event stream, unless it was given; whether it is one. Raises ``StorageError``."""
+        if not self._opened:
+            await self._flush()
+        return self._opened
+
+    async def emit(self, message: dict[str, Any]) -> None:
+        """Store and send one message; messages after the response are dropped.
+
+        Raises ``StorageError``; the message may still be sent, before the next one.
+        """
+        if self._finished:
+            return
+        data = encode(message)
+        cut(data)  # Raises for this message alone, and not for those that are stored with it.
+        self._prime()
+        self._number(str(message.get("method", "response")), data)
+        await self._flush()
+
+    async def finish(self, reply: Reply, body: str) -> None:
+        """Answer: as one JSON body if nothing was sent before, else as the stream's end, stored first."""
+        async with self._lock:
+            self._finished = True
+            if not self._opened:
+                self._send(Answer(reply, body))
+                return
+            try:
+                if self._unstored:
+                    await self._store()
+                ended = await self._store_end("error" if isinstance(reply, JSONRPCError) else "response", body)
+                frame = sse.message(body, schema.end_id(self.stream_id))
+            except StorageError as exc:
+                # A client that is still there gets its answer; one that comes back is told by the lapsed lease.
+                logger.warning("the end of a stream was not stored: %s", exc)
+                ended, frame = True, sse.message(body)
+            finally:
+                self._worker.disown(self)
+        self._close(frame if ended else None)
+        self._worker.wake_followers(self.stream_id)
+
+    def close_response(self) -> None:
+        """Give up without an answer: nothing more is sent, and whoever resumes is told once the lease has lapsed."""
+        self._finished = True
+        self._worker.disown(self)
+        self._close()
+
+    async def release_client(self) -> None:
+        """``ctx.close_sse_stream()``: let the client go, to come back for the rest (SEP-1699)."""
+        await self.open()
+        self._close()
+        self._worker.close_followers(self.stream_id)
+
+    async def _flush(self) -> None:
+        # One batch for all that came while the one before was being stored.
+        async with self._lock:
+            if self._finished or (self._opened and not self._unstored):
+                return
+            self._prime()
+            await self._store()
+        self._worker.wake_followers(self.stream_id)
+
+    async def _store(self) -> None:
+        """Store what is not stored yet, then send it.
+
+        What fails keeps its place and its sequence: part of it may be stored, so the next attempt repeats it.
+        """
+        batch = self._unstored.copy()
+        if self._opened:
+            await self._worker.store(self._worker.streams.events.append, batch)
+        else:
+            await self._worker.store(self._worker.streams.open, self.lease, batch)
+            self._opened = True
+            self._worker.own(self)
+        del self._unstored[: len(batch)]
+        for event in batch:
+            self._send(
+                sse.message(event.data, event.event_id)
+                if event.data
+                else sse.priming(event.event_id, self._worker.retry_ms)
+            )
+
+    async def _store_end(self, event_type: str, body: str) -> bool:
+        """Whether this ended the stream: not where the lease had lapsed, and whoever resumed has told the client."""
+        try:
+            end = self._event(schema.END_SEQUENCE, event_type, body)
+            return await self._worker.store(self._worker.streams.end, end)
+        except EventTooLarge as exc:
+            logger.warning("a response is kept for no client that comes back: %s", exc)
+            refusal = encode(error_body(INTERNAL_ERROR, str(exc), self._request_id))
+            end = self._event(schema.END_SEQUENCE, "error", refusal)
+            return await self._worker.store(self._worker.streams.end, end)
+
+    def _prime(self) -> None:
+        if self._sequence == 0 and self.is_resumable:
+            self._number("priming", "", retry=self._worker.retry_ms)
+
+    def _number(self, event_type: str, data: str, *, retry: int | None = None) -> None:
+        self._unstored.append(self._event(self._sequence, event_type, data, retry=retry))
+        self._sequence += 1
+
+    def _event(self, sequence: int, event_type: str, data: str, *, retry: int | None = None) -> Event:
+        return Event(self.session_id, self.stream_id, sequence, event_type, data, datetime.now(UTC), retry)
+
+    def _send(self, item: bytes | Answer) -> None:
+        if self._outbox is not None and not self._outbox.put(item):
+            self._outbox = None
+
+    def _close(self, last_frame: bytes | None = None) -> None:
+        """End the HTTP response; the handler runs on, and the client may resume."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.close(last_frame)

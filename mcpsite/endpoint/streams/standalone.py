@@ -1,0 +1,138 @@
+"""A session's standalone stream, opened by GET: what the server sends besides the answers to requests.
+
+There is one for a session. Its holder is the newest GET, on whichever worker; the holder alone makes events of what
+any worker leaves in the stream's inbox, so their sequence has no gap and no message is sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mcp_types.version import is_version_at_least
+
+from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.streams.follow import IDLE_FACTOR
+from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.streams.owned import PRIMING_SINCE
+from sessions_dynamo import schema
+from sessions_dynamo.events import Event
+from sessions_dynamo.session_items import to_ms
+from sessions_dynamo.sessions import Session
+from sessions_dynamo.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
+
+if TYPE_CHECKING:
+    from mcpsite.endpoint.streams.worker import Worker
+
+
+def stream_id_of(session: Session) -> str:
+    """The id of a session's standalone stream."""
+    return schema.standalone_stream_id(to_ms(session.created_at))
+
+
+class StandaloneStream:
+    """The stream while this worker holds it."""
+
+    def __init__(self, worker: Worker, session: Session, outbox: Outbox) -> None:
+        self.session_id = session.session_id
+        self.stream_id = stream_id_of(session)
+        self.outbox = outbox
+        self.next_poll = 0.0
+        self.opened_ms = schema.now_ms()
+        self._worker = worker
+        self._is_primed = is_version_at_least(session.protocol_version or "", PRIMING_SINCE)
+        self._owner = f"{worker.worker_id}/{secrets.token_hex(4)}"
+        self._sequence = 0
+        # Held from the start: a message that comes while the stream is taken over waits until it has been.
+        self._lock = asyncio.Lock()
+
+    async def start(self, cursor: str | None) -> None:
+        """Take over, then send what came after ``cursor``; without one, what comes from now on.
+
+        Taking over comes first: afterwards nobody else adds to the stream, so nothing falls between. Raises
+        ``StorageError``.
+        """
+        streams = self._worker.streams
+        async with self._lock:
+            newest = await self._worker.store(streams.claim, self.session_id, self.stream_id, self._owner)
+            # The first event has sequence 1: 0 is the position of a client that has had none.
+            self._sequence = max(newest, 0) + 1
+            if cursor is not None:
+                for event in await self._worker.store(streams.events.after, self.session_id, cursor):
+                    self.outbox.put(sse.message(event.data, event.event_id))
+            elif self._is_primed:
+                # What becomes an event after the client left, and before that is noticed, it comes back for.
+                position = schema.event_id(self.stream_id, self._sequence - 1)
+                self.outbox.put(sse.priming(position, self._worker.retry_ms))
+            await self._drain()
+
+    async def deliver(self, event_type: str, data: str) -> bool:
+        """Make an event of a message of this worker's own and send it; ``False``, and nothing is stored, if the
+        stream is no longer held. Raises ``StorageError``.
+        """
+        async with self._lock:
+            return await self._deliver([Waiting("", event_type, data)])
+
+    async def drain(self) -> bool:
+        """Send what waits in the inbox; whether the stream is still held. Raises ``StorageError``."""
+        async with self._lock:
+            await self._drain()
+        return not self.outbox.closed
+
+    def wake(self) -> None:
+        """Read the inbox at the next opportunity."""
+        self.next_poll = 0.0
+
+    def close(self, last_frame: bytes | None = None) -> None:
+        """End the response; the session and its stream stay."""
+        self.outbox.close(last_frame)
+
+    async def _drain(self) -> None:
+        self.next_poll = time.monotonic() + self._worker.poll_seconds * IDLE_FACTOR
+        holder, waiting = await self._worker.store(self._worker.streams.inbox, self.session_id, self.stream_id)
+        if holder != self._owner:
+            self.close()
+        for messages in _transactions(waiting):
+            if not await self._deliver(messages):
+                return
+
+    async def _deliver(self, messages: Sequence[Waiting]) -> bool:
+        # What is taken when the client has left would reach no client that comes without a cursor.
+        if self.outbox.closed:
+            return False
+        events = [
+            Event(self.session_id, self.stream_id, self._sequence + place, message.event_type, message.data, _now())
+            for place, message in enumerate(messages)
+        ]
+        keys = [message.key for message in messages if message.key]
+        if not await self._worker.store(self._worker.streams.deliver, self._owner, events, keys):
+            # Only a newer holder can have come between.
+            self.close()
+            return False
+        self._sequence += len(events)
+        for event in events:
+            self.outbox.put(sse.message(event.data, event.event_id))
+        return True
+
+
+def _transactions(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
+    """Messages in order, in as many as one transaction may hold."""
+    chunk: list[Waiting] = []
+    size = 0
+    for message in waiting:
+        length = len(message.data.encode())
+        if chunk and (len(chunk) == MAX_DELIVERY or size + length > MAX_DELIVERY_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(message)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,35 @@
+"""The answer to one request of 2026-07-28: frames that nobody stores; a client that leaves cancels its request."""
+
+from __future__ import annotations
+
+from mcpsite.endpoint.answers import Reply
+from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.streams.outbox import Answer, Outbox
+
+
+class TransientStream:
+    """One answer in the making, on the event loop."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._opened = False
+        self._finished = False
+
+    async def open(self) -> bool:
+        """Make the answer an event stream, unless it was given; whether it is one."""
+        self._opened = self._opened or not self._finished
+        return self._opened
+
+    async def emit(self, data: str) -> None:
+        """Send one message."""
+        if not self._finished:
+            self._opened = True
+            self._outbox.put(sse.message(data))
+
+    async def finish(self, reply: Reply, body: str) -> None:
+        """Answer: one JSON body, or the stream's last message."""
+        self._finished = True
+        if self._opened:
+            self._outbox.close(sse.message(body))
+        else:
+            self._outbox.put(Answer(reply, body))

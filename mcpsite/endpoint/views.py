@@ -1,0 +1,73 @@
+"""The MCP endpoint: HTTP in, one JSON-RPC message to the protocol's era, its answer out.
+
+Two eras meet here: clients of revisions up to 2025-11-25 have a session, requests of 2026-07-28 stand alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from mcp_types import INTERNAL_ERROR, JSONRPCRequest
+
+from mcpsite.endpoint import headers, legacy, modern
+from mcpsite.endpoint.answers import error_answer, storage_error_answer
+from mcpsite.endpoint.auth import authenticate
+from mcpsite.endpoint.body import BodyTooLarge, LengthRequired, read_body
+from mcpsite.endpoint.messages import InvalidMessage, parse_message
+from sessions_dynamo.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+
+@csrf_exempt
+def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
+    """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
+    try:
+        if (rejection := authenticate(request)) is not None:
+            return rejection
+        is_modern = headers.is_modern(request)
+        if request.method == "POST":
+            return _post(request, is_modern=is_modern)
+        if request.method == "GET" and not is_modern:
+            return legacy.get(request)
+        if request.method == "DELETE" and not is_modern:
+            return legacy.delete(request)
+    except StorageError as exc:
+        return storage_error_answer(exc)
+    except Exception:
+        # In the protocol's own form, and without the exception's text: it may hold anything.
+        logger.exception("the MCP endpoint failed")
+        return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", INTERNAL_ERROR)
+    answer = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, f"Method not allowed: {request.method}")
+    answer["Allow"] = "POST" if is_modern else "GET, POST, DELETE"
+    return answer
+
+
+def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
+    if not headers.is_json(request):
+        return error_answer(HTTPStatus.BAD_REQUEST, "Invalid Content-Type header: send application/json")
+    if not headers.accepts(request):
+        return error_answer(
+            HTTPStatus.NOT_ACCEPTABLE, "Not acceptable: accept both application/json and text/event-stream"
+        )
+    try:
+        body = read_body(request)
+        message = parse_message(body)
+    except BodyTooLarge:
+        return error_answer(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {settings.MCP_MAX_BODY_BYTES} bytes"
+        )
+    except LengthRequired:
+        return error_answer(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length header")
+    except InvalidMessage as exc:
+        return error_answer(HTTPStatus.BAD_REQUEST, str(exc), exc.code, request_id=exc.request_id)
+    try:
+        era = modern.post if is_modern else legacy.post
+        return era(request, message, len(body))
+    except StorageError as exc:
+        return storage_error_answer(exc, message.id if isinstance(message, JSONRPCRequest) else None)

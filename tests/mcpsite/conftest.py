@@ -1,0 +1,109 @@
+"""Clients of the endpoint, over real tables, and an ear on what goes to DynamoDB.
+
+What the endpoint does depends little on the engine: a test runs on moto alone unless it is marked otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import override_settings
+from pytest_django import Settings
+
+from sessions_dynamo import client, schema, tables
+from tests.engines import ENGINES, on_moto
+from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+on_both_engines = pytest.mark.parametrize("engine", list(ENGINES), indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = any(mark.args[0] == "engine" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and not chosen:
+        metafunc.definition.add_marker(on_moto)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request to DynamoDB: the operation and its parameters."""
+
+    operation: str
+    params: dict[str, Any]
+
+
+@dataclass
+class Wire:
+    """What this process sent to DynamoDB since the last ``clear``, but for its one poller's look at the bus."""
+
+    requests: list[Sent] = field(default_factory=list)
+
+    @property
+    def operations(self) -> list[str]:
+        return [sent.operation for sent in self.requests]
+
+    def clear(self) -> None:
+        self.requests.clear()
+
+    def heard(self, request: Any, **_: Any) -> None:
+        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
+        params = json.loads(request.body)
+        if {"S": schema.BUS_PARTITION} not in params.get("ExpressionAttributeValues", {}).values():
+            self.requests.append(Sent(operation, params))
+
+
+@pytest.fixture(scope="module")
+def dynamodb(engine: tuple[str, str]) -> Iterator[DynamoDBClient]:
+    """The service's own client, pointed at the engine, with tables that the tests of a module share."""
+    unique = secrets.token_hex(4)
+    names = {"DYNAMODB_SESSIONS_TABLE": f"sessions-{unique}", "DYNAMODB_EVENTS_TABLE": f"events-{unique}"}
+    with pytest.MonkeyPatch.context() as patch, override_settings(**names):
+        patch.setenv("AWS_ENDPOINT_URL", engine[1])
+        # Made before the variable was set, perhaps.
+        client.aws_client.cache_clear()
+        tables.ensure_tables()
+        yield client.dynamodb()
+        for name in names.values():
+            client.dynamodb().delete_table(TableName=name)
+
+
+@pytest.fixture(autouse=True)
+def _no_record_of_calls(settings: Settings) -> None:
+    """Served calls are written later and by another thread, when a test's tables may be gone."""
+    settings.RECORD_CALLS = False
+
+
+@pytest.fixture
+def wire(dynamodb: DynamoDBClient) -> Iterator[Wire]:
+    """What this process sends to DynamoDB from now on."""
+    wire = Wire()
+    dynamodb.meta.events.register("before-send.dynamodb", wire.heard, unique_id="wire")
+    yield wire
+    dynamodb.meta.events.unregister("before-send.dynamodb", unique_id="wire")
+
+
+@pytest.fixture
+def legacy(dynamodb: DynamoDBClient) -> LegacyPeer:
+    """A client with a session."""
+    return LegacyPeer(InProcess()).connect()
+
+
+@pytest.fixture
+def modern(dynamodb: DynamoDBClient) -> ModernPeer:
+    """A client without sessions."""
+    return ModernPeer(InProcess())
+
+
+@pytest.fixture(params=["legacy", "modern"])
+def peer(request: pytest.FixtureRequest, dynamodb: DynamoDBClient) -> LegacyPeer | ModernPeer:
+    """A client of each era."""
+    speaker: LegacyPeer | ModernPeer = request.getfixturevalue(request.param)
+    return speaker

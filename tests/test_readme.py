@@ -1,0 +1,397 @@
+"""Every command of the README runs here as it is written; only ports, paths and the interpreter are replaced.
+
+The word behind ``bash`` in a fence says how: none runs against the section's site in one shell, ``start`` starts that
+site, ``npx`` needs Node.js, ``make``, ``client`` and ``docker`` are checked without being run.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import yaml
+from botocore import xform_name
+from django.core.management import get_commands
+from moto.server import ThreadedMotoServer
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+NPX_BIN = ROOT / "tests" / "node_modules" / ".bin"
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: the heading it stands under, its language and the word behind that."""
+
+    section: str
+    language: str
+    tag: str
+    text: str
+
+
+def _blocks() -> list[Block]:
+    blocks, section = [], ""
+    for heading, info, text in re.findall(
+        r"^## ([^\n]+)$|^```(\w[^\n]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+    ):
+        if heading:
+            section = heading
+        else:
+            language, _, tag = info.partition(" ")
+            blocks.append(Block(section, language, tag, text))
+    return blocks
+
+
+BLOCKS = _blocks()
+
+
+def _shell_blocks(tag: str, section: str | None = None) -> list[str]:
+    return [b.text for b in BLOCKS if b.language == "bash" and b.tag == tag and section in (None, b.section)]
+
+
+def _table_variables(heading: str) -> set[str]:
+    """The variables in the first column of the tables under a heading."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `([A-Z_0-9]+)` \|", section, re.MULTILINE))
+
+
+def _read_by(path: Path) -> set[str]:
+    """The environment variables that a module names: ``env.str("X")``, ``os.environ["X"]`` and the like."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and re.fullmatch(r"env\.\w+|os\.environ\.get|os\.getenv", ast.unparse(node.func)):
+            names |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("_VARIABLES"):
+            names |= set(ast.literal_eval(node.value))
+    return names
+
+
+# --- A site of one section ------------------------------------------------------------------------------------
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running site, its directory, and the environment that a second terminal beside it would have."""
+
+    port: int
+    root: Path
+    env: dict[str, str]
+    log: Path
+
+    def shell(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a script as if it were pasted: in one shell, without stopping at an error."""
+        return subprocess.run(
+            ["bash"],
+            input=_adapt(script, self.port),
+            env={**self.env, **env},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def status(self, path: str, host: str | None = None) -> int:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Host": host} if host else {})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+
+def _adapt(script: str, port: int) -> str:
+    return script.replace("127.0.0.1:8062", f"127.0.0.1:{port}").replace(".venv/bin/python", sys.executable)
+
+
+def _clone(directory: Path) -> Path:
+    """What a clone of the repository holds, without this machine's ``.env``, database and installed packages."""
+    kept = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    return Path(shutil.copytree(ROOT, directory / "clone", ignore=shutil.ignore_patterns(".git", *kept)))
+
+
+@contextmanager
+def _site(start: str, directory: Path, files: dict[str, str] | None = None, **extra: str) -> Iterator[Site]:
+    """Run a ``start`` block in a clone and a shell of its own, and end it with all of its processes."""
+    port, root = _free_port(), _clone(directory)
+    for name, text in (files or {}).items():
+        (root / name).write_text(text)
+    known = {*_table_variables("Environment"), "DJANGO_SETTINGS_MODULE"}
+    env = {
+        **{name: value for name, value in os.environ.items() if name not in known},
+        "DYNAMODB_EMBEDDED_PORT": str(_free_port()),
+        "PORT": str(port),
+        **extra,
+    }
+    site = Site(port, root, env, directory / "site.log")
+    script = (
+        _adapt(start, port)
+        .replace("make run", f"exec {sys.executable} manage.py runserver --noreload 127.0.0.1:{port}")
+        .replace(".venv/bin/gunicorn", f"exec {sys.executable} -m gunicorn")
+        .replace("/srv/mcp-sessions", str(directory))
+    )
+    with site.log.open("w") as log:
+        process = subprocess.Popen(
+            ["bash", "-euc", script], env=env, cwd=root, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            assert process.poll() is None, site.log.read_text()
+            assert time.monotonic() < deadline, site.log.read_text()
+            time.sleep(0.1)
+        yield site
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    (start,) = _shell_blocks("start", "Quick start")
+    with _site(start, tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+def _results(output: str) -> list[dict[str, Any]]:
+    """The JSON-RPC answers among the lines of a shell's output."""
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def _structured(answer: dict[str, Any]) -> dict[str, Any]:
+    assert "error" not in answer, answer
+    assert not answer["result"].get("isError"), answer
+    content: dict[str, Any] = answer["result"]["structuredContent"]
+    return content
+
+
+# --- The commands ---------------------------------------------------------------------------------------------
+
+
+def test_the_quick_start_serves_the_endpoint_and_the_staff_pages(quick_start: Site) -> None:
+    assert quick_start.status("/healthz") == 200
+    assert quick_start.status("/readyz") == 200
+    assert quick_start.status("/admin/login/") == 200
+    assert quick_start.status("/mcp") == 406
+
+
+def test_the_curl_lines_work_pasted_one_after_the_other(quick_start: Site) -> None:
+    done = quick_start.shell("\n".join(_shell_blocks("", "Try it with curl")))
+    assert done.stderr == ""
+    *_, deleted, gone = done.stdout.split()
+    stored, operation, region, read = (_structured(answer) for answer in _results(done.stdout))
+    session = re.search(r"^session (\S+)$", done.stdout, re.MULTILINE)
+
+    assert session
+    assert stored["stored"] is True
+    assert stored["session_id"] == session[1]
+    assert operation["execution_count"] == 1
+    assert operation["result"]["input"] == {"batch_id": 123, "items": 50}
+    assert region["region"] == "us-west-2"
+    assert (read["found"], read["data"]) == (True, {"name": "Alice", "role": "admin"})
+    assert int(deleted) in (200, 202, 204)
+    assert gone == "404"
+
+
+def test_the_tools_table_names_the_tools_that_are_served(quick_start: Site) -> None:
+    setup = _shell_blocks("", "Try it with curl")[0]
+    listed = '\ncurl -sS "$URL" "${HEADERS[@]}" -d \'{"jsonrpc": "2.0", "id": 9, "method": "tools/list"}\''
+    (answer,) = _results(quick_start.shell(setup + listed).stdout)
+    section = README.partition("\n## Tools\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section, re.MULTILINE))
+    arguments = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows.items()}
+
+    served = {tool["name"]: set(tool["inputSchema"]["properties"]) for tool in answer["result"]["tools"]}
+
+    assert {name: names - {"session_id"} for name, names in served.items()} == arguments
+
+
+def test_the_inspector_lists_and_calls_tools(quick_start: Site) -> None:
+    if not (NPX_BIN / "inspector").exists():
+        pytest.skip("The MCP Inspector is not installed: npm ci --prefix tests")
+    (block,) = _shell_blocks("npx")
+    # npx finds a package from the directory it runs in; elsewhere it would download it.
+    script = f"set -e\ncd {ROOT / 'tests'}\n{block}"
+
+    done = quick_start.shell(script, PATH=f"{NPX_BIN}:{os.environ['PATH']}")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"lambda_operation"' in done.stdout
+    assert '"colour"' in done.stdout
+
+
+def test_the_example_server_keeps_its_notes(tmp_path: Path) -> None:
+    (example,) = (b.text for b in BLOCKS if b.language == "python")
+    call = (
+        '\ncurl -sS -w "\\n" "$URL" "${HEADERS[@]}" -d \'{"jsonrpc": "2.0", "id": %d, "method": "tools/call",'
+        ' "params": {"name": "add_note", "arguments": {"text": "%s"}}}\''
+    )
+    (start,) = _shell_blocks("start", "Serve your own tools")
+    with _site(start, tmp_path, {"notes.py": example}) as site:
+        setup = _shell_blocks("", "Try it with curl")[0]
+        done = site.shell(setup + call % (1, "milk") + call % (2, "bread"))
+
+    first, second = (_structured(answer) for answer in _results(done.stdout))
+    assert first == {"notes": ["milk"], "number": 1}
+    assert second == {"notes": ["milk", "bread"], "number": 2}
+
+
+def test_a_bearer_token_lets_in_and_its_absence_does_not(tmp_path: Path) -> None:
+    (start,) = _shell_blocks("start", "Authentication")
+    (block,) = _shell_blocks("", "Authentication")
+    with _site(start, tmp_path) as site:
+        done = site.shell(block)
+        refused = site.shell(block.replace("Bearer $TOKEN", "Bearer wrong"))
+        anonymous = site.status("/mcp")
+
+    (answer,) = _results(done.stdout)
+    assert answer["result"]["protocolVersion"] == "2025-11-25"
+    assert "result" not in refused.stdout
+    assert anonymous == 401
+
+
+@pytest.fixture
+def aws_stand_in() -> Iterator[dict[str, str]]:
+    """What stands for AWS: moto's server, and credentials for it."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "WEB_CONCURRENCY": "1",
+    }
+    server.stop()
+
+
+def test_the_aws_setup_makes_the_tables_and_serves(tmp_path: Path, aws_stand_in: dict[str, str]) -> None:
+    (start,) = _shell_blocks("start", "On AWS")
+    with _site(start, tmp_path, files=None, **aws_stand_in) as site:
+        ready = site.status("/readyz", host="mcp.example.com")
+        refused = site.status("/mcp", host="mcp.example.com")
+
+        exports = "".join(line for line in start.splitlines(keepends=True) if line.startswith("export"))
+        (teardown,) = _shell_blocks("", "On AWS")
+        asked = site.shell(exports + teardown)
+        still_ready = site.status("/readyz", host="mcp.example.com")
+        deleted = site.shell(exports + teardown.replace("--delete", "--delete --yes"))
+        gone = site.status("/readyz", host="mcp.example.com")
+
+    log = site.log.read_text()
+    assert ready == 200, log
+    assert refused == 401
+    assert re.search(r"mcp-session-events.*created", log)
+    # It asks first, and here is nobody to answer.
+    assert asked.returncode != 0
+    assert still_ready == 200
+    assert deleted.returncode == 0, deleted.stderr
+    assert gone == 503
+
+
+# --- What cannot run here -------------------------------------------------------------------------------------
+
+
+def _every(language: str) -> list[Any]:
+    """The blocks of a language as parameters, each named by its section and its place among all blocks."""
+    return [pytest.param(b.text, id=f"{b.section}-{i}") for i, b in enumerate(BLOCKS) if b.language == language]
+
+
+@pytest.mark.parametrize("text", _every("bash"))
+def test_shell_blocks_are_well_formed(text: str) -> None:
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize("text", _every("json"))
+def test_json_blocks_are_well_formed(text: str) -> None:
+    assert json.loads(text)
+
+
+def test_every_client_is_pointed_at_the_endpoint() -> None:
+    assert set(re.findall(r"http://[\w.:]+/mcp\b", README)) == {"http://127.0.0.1:8062/mcp"}
+
+
+def test_every_named_command_target_and_service_exists() -> None:
+    shell = "\n".join(b.text for b in BLOCKS if b.language == "bash")
+    commands = set(re.findall(r"manage\.py (\w+)", README))
+    targets = set(re.findall(r"\bmake (\w+)$", shell, re.MULTILINE))
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+    assert commands <= set(get_commands())
+    assert targets == {"run", "test", "lint"}
+    for target in targets:
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+    assert set(re.findall(r"docker compose exec (\w+)", shell)) <= set(services)
+
+
+def test_every_variable_in_a_command_is_in_a_table() -> None:
+    known = _table_variables("Environment")
+    named = {name for text in _shell_blocks("start") for name in re.findall(r"\b([A-Z][A-Z_]+)=", text)}
+    assert named <= known
+
+
+# --- The tables -----------------------------------------------------------------------------------------------
+
+
+def test_the_environment_table_is_what_the_settings_read() -> None:
+    read = _read_by(ROOT / "mcpsite" / "settings.py") | _read_by(ROOT / "gunicorn.conf.py")
+    assert read == _table_variables("Environment")
+
+
+def test_the_example_environment_names_every_setting() -> None:
+    lines = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", lines, re.MULTILINE)) == _read_by(ROOT / "mcpsite" / "settings.py")
+
+
+def test_the_iam_policies_allow_every_operation_that_the_code_calls() -> None:
+    model = botocore.session.get_session().get_service_model("dynamodb")
+    operations = {xform_name(name): name for name in model.operation_names}
+    called = set()
+    for app in ("sessions_dynamo", "mcpsite"):
+        for path in (ROOT / app).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                # client.get_item(...), or client.get_paginator("scan").
+                name = {ast.Attribute: "attr", ast.Constant: "value"}.get(type(node), "")
+                called |= {operations[value] for value in [getattr(node, name, None)] if value in operations}
+    policies = [json.loads(b.text) for b in BLOCKS if b.language == "json" and "Statement" in b.text]
+    allowed = {action for policy in policies for statement in policy["Statement"] for action in statement["Action"]}
+
+    # A transaction has no action of its own, but one for each kind of item in it.
+    called = (called - {"TransactWriteItems"}) | {"ConditionCheckItem"}
+    assert {f"dynamodb:{name}" for name in called} == allowed
