@@ -122,7 +122,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     # Each would write one line a request; what a tool was called with belongs in no log.
-    "loggers": {name: {"level": "WARNING"} for name in ("botocore", "urllib3", "werkzeug", "mcp.server.runner")},
+    "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}}
+    | {name: {"level": "WARNING"} for name in ("botocore", "urllib3", "werkzeug", "mcp.server.runner")},
 }
 
 # --- DynamoDB -------------------------------------------------------------------------------------------------

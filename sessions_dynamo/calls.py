@@ -180,4 +180,5 @@ def body_for_record(body: Any) -> str | None:
 
 
 def _cut(text: str) -> str:
-    return text.encode()[:MAX_BODY_BYTES].decode(errors="ignore")
+    # A client's name for a method or a tool may hold a lone surrogate, which no item can.
+    return text.encode(errors="replace")[:MAX_BODY_BYTES].decode(errors="ignore")

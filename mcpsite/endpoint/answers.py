@@ -55,6 +55,13 @@ def json_answer(body: str, status: int = HTTPStatus.OK, *, session_id: str | Non
     return response
 
 
+def accepted() -> HttpResponse:
+    """The answer to a notification or a response: 202, without a body and so without its type."""
+    response = HttpResponse(status=HTTPStatus.ACCEPTED)
+    del response["Content-Type"]
+    return response
+
+
 def error_body(code: int, message: str, request_id: RequestId | None = None, data: Any = None) -> dict[str, Any]:
     """A JSON-RPC error object."""
     error: dict[str, Any] = {"code": code, "message": message}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from http import HTTPStatus
 from time import perf_counter
@@ -16,7 +17,7 @@ from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCReque
 from mcp_types.version import is_version_at_least
 
 from mcpsite.endpoint import headers, kernel
-from mcpsite.endpoint.answers import Reply, encode, error_answer, json_answer, reply_body
+from mcpsite.endpoint.answers import Reply, accepted, encode, error_answer, json_answer, reply_body
 from mcpsite.endpoint.auth import principal_of
 from mcpsite.endpoint.loop import LoopThread, current_loop
 from mcpsite.endpoint.messages import Message
@@ -49,7 +50,7 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
         _take_notification(loop, request, session, message)
     else:
         loop.submit(loop.worker.accept_reply(session.session_id, message)).result()
-    return HttpResponse(status=HTTPStatus.ACCEPTED)
+    return accepted()
 
 
 def get(request: HttpRequest) -> HttpResponseBase:
@@ -156,8 +157,13 @@ def _serve_request(
             body = encode(reply_body(reply))
             record_call(session.session_id, message, reply, body, started=started, size=size)
             await answer.finish(reply, body)
+        except asyncio.CancelledError:
+            # The loop itself is ending: nobody else would tell the client.
+            outbox.put(Failure(RuntimeError("the event loop ended")))
+            raise
         except Exception as exc:
             outbox.put(Failure(exc))
+        finally:
             answer.close_response()
 
     loop.submit(serve())

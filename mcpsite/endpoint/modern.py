@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from http import HTTPStatus
 from time import perf_counter
@@ -17,7 +18,7 @@ from mcp.shared.inbound import (
 from mcp_types import JSONRPCNotification, JSONRPCRequest, RequestId
 
 from mcpsite.endpoint import headers, kernel
-from mcpsite.endpoint.answers import encode, error_answer, reply_body
+from mcpsite.endpoint.answers import accepted, encode, error_answer, reply_body
 from mcpsite.endpoint.auth import principal_of
 from mcpsite.endpoint.loop import current_loop
 from mcpsite.endpoint.messages import Message
@@ -34,7 +35,7 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
     """One request, or a notification, which this revision lets a server drop. Raises ``StorageError``."""
     if isinstance(message, JSONRPCNotification):
         rejection = unsupported_protocol_version_rejection(request.headers["MCP-Protocol-Version"])
-        return _rejected(rejection, None) if rejection else HttpResponse(status=HTTPStatus.ACCEPTED)
+        return _rejected(rejection, None) if rejection else accepted()
     if not isinstance(message, JSONRPCRequest):
         # Streamable HTTP 2026-07-28, "Sending Messages", item 4: clients send no responses.
         return error_answer(HTTPStatus.BAD_REQUEST, "The body must be one JSON-RPC request or notification")
@@ -68,8 +69,13 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
             body = encode(reply_body(reply))
             record_call(served.stored_session_id, message, reply, body, started=started, size=size)
             await answer.finish(reply, body)
+        except asyncio.CancelledError:
+            # The client has left, or the loop itself is ending and nobody else would tell the client.
+            outbox.put(Failure(RuntimeError("the request was cancelled")))
+            raise
         except Exception as exc:
             outbox.put(Failure(exc))
+        finally:
             outbox.close()
 
     serving = loop.submit(serve())

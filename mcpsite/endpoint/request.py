@@ -57,9 +57,11 @@ class ServedRequest:
         return self.used_session is not None and bool(self.used_session.stored_state.changes)
 
     def save(self) -> None:
-        """Save the session that took part, if one did; raises ``StorageError``."""
+        """Save the session that took part, if one did, and the client's own activity; raises ``StorageError``."""
         if self.used_session is not None:
             self.used_session.save()
+        if self.stored is not None and self.stored_session_id != self.stored.session_id:
+            self._store.touch(self.stored)
 
     def discard(self) -> None:
         """Forget the changes of a message that failed; its activity still counts."""

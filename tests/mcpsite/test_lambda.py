@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -27,14 +28,16 @@ def _send(method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         "version": "2.0",
         "rawPath": "/mcp",
         "rawQueryString": "",
-        "headers": {"host": "localhost", "content-length": str(len(body)), **headers},
-        "requestContext": {"http": {"method": method, "path": "/mcp", "sourceIp": "203.0.113.7"}},
+        "headers": {"host": "testserver", "content-length": str(len(body)), **headers},
+        "requestContext": {
+            "http": {"method": method, "path": "/mcp", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"}
+        },
         "body": body.decode(),
         "isBase64Encoded": False,
     }
     answer: dict[str, Any] = handler(event, CONTEXT)
-    assert not answer["isBase64Encoded"]
-    return Answer(answer["statusCode"], _titled(answer["headers"]), answer["body"].encode())
+    content = b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
+    return Answer(answer["statusCode"], _titled(answer["headers"]), content)
 
 
 def _titled(headers: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ from mcpsite.endpoint.streams import sse
 
 MAX_FRAMES: Final = 1000
 """Frames that wait for a client that does not read; at more its connection is closed."""
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""The same, of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Outbox:
     def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
         self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._on_gone = on_gone
+        # Apart, because two threads count.
+        self._bytes_put = self._bytes_taken = 0
         self.closed = False
         self.last_frame = time.monotonic()
         """When the newest frame was put (monotonic s): how idle the stream is."""
@@ -55,10 +59,12 @@ class Outbox:
         """Hand over a frame or an answer; ``False`` once the response has ended."""
         if self.closed:
             return False
-        if self._items.qsize() >= MAX_FRAMES:
+        if self._items.qsize() >= MAX_FRAMES or self._bytes_put - self._bytes_taken > MAX_BYTES:
             self.close()
             return False
         self.last_frame = time.monotonic()
+        if isinstance(item, bytes):
+            self._bytes_put += len(item)
         self._items.put(item)
         return True
 
@@ -77,7 +83,7 @@ class Outbox:
     def first(self, timeout: float) -> Item:
         """The first item; ``Begin`` where there is none for ``timeout`` seconds."""
         try:
-            return self._items.get(timeout=timeout)
+            return self._take(timeout)
         except queue.Empty:
             return Begin()
 
@@ -103,7 +109,7 @@ class Outbox:
                     ends = None
                 wait = keep_alive if ends is None else min(keep_alive, max(0.0, ends - time.monotonic()))
                 try:
-                    item = self._items.get(timeout=wait)
+                    item = self._take(wait)
                 except queue.Empty:
                     if wait == keep_alive:
                         yield sse.KEEP_ALIVE
@@ -114,3 +120,9 @@ class Outbox:
                     return
         finally:
             self.gone()
+
+    def _take(self, timeout: float) -> Item:
+        item = self._items.get(timeout=timeout)
+        if isinstance(item, bytes):
+            self._bytes_taken += len(item)
+        return item

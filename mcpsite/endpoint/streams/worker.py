@@ -354,12 +354,18 @@ class Worker:
         async with self._reads:
             if follower.outbox.closed or not await follower.poll():
                 self._followers.discard(follower)
+        if follower.next_poll == 0.0:
+            # Woken after it had read.
+            self._poke.set()
 
     async def _drain(self, stream: StandaloneStream) -> None:
         async with self._reads:
             is_held = not stream.outbox.closed and await stream.drain()
         if not is_held and self._standalone.get(stream.session_id) is stream:
             del self._standalone[stream.session_id]
+        if stream.next_poll == 0.0:
+            # Woken after it had read.
+            self._poke.set()
 
     async def _publish(self, topic: str, payload: Any) -> None:
         await self.store(self.streams.publish, self.worker_id, topic, payload)
