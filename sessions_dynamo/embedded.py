@@ -10,6 +10,7 @@ import http.client
 import logging
 import socket
 import threading
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def _make_server(listener: socket.socket) -> BaseWSGIServer:
             """One line a DynamoDB request would drown runserver's own."""
 
     _mend_disabled_streams()
+    _mend_transactions()
     # Flask's line and traceback for what moto cannot do stay; they are how one learns of it.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
@@ -148,3 +150,20 @@ def _mend_disabled_streams() -> None:
             table.stream_shard = table.latest_stream_label = None
 
     Table.set_stream_specification = forgetting  # type: ignore[method-assign, assignment]
+
+
+@cache
+def _mend_transactions() -> None:
+    """Make moto's transactions cost what the table holds, not all that was ever written to it.
+
+    moto 5.2 copies the table for each transaction, with every record that its stream has carried since it was made:
+    after a thousand writes that takes longer than clients wait, and they send the transaction again.
+    """
+    from moto.dynamodb.models.table import StreamShard
+
+    def copied(shard: StreamShard, memo: dict[int, Any]) -> StreamShard:
+        twin = copy(shard)
+        twin.items, twin.table = shard.items.copy(), memo.get(id(shard.table), shard.table)
+        return twin
+
+    StreamShard.__deepcopy__ = copied  # type: ignore[attr-defined]

@@ -160,6 +160,8 @@ def from_client_error(exc: ClientError, where: str) -> StorageError:
         )
     if code in _UNKNOWN:
         return Unsupported(f"This DynamoDB engine does not support {operation}.")
+    if code == "ValidationException" and "specified index" in message:
+        return StorageUnavailable(f"{where} lacks an index: run 'manage.py dynamodb_setup'. AWS said: {message}")
     if code == "ValidationException" and "item size" in message.lower():
         return StateTooLarge("The item would exceed DynamoDB's limit of 400 KB: remove keys or store less.")
     return StorageUnavailable(f"{operation} on {where} failed ({code}): {message}")

@@ -85,7 +85,8 @@ def merge_shards(
             "ExpressionAttributeNames": {"#shard": index.partition.name},
             "ExpressionAttributeValues": {":shard": {"S": shard}},
             "ScanIndexForward": not newest_first,
-            "Limit": limit,
+            # One more than a page holds, so that a shard that is taken whole is known to be exhausted.
+            "Limit": limit + 1,
         }
         if shard in positions:
             query["ExclusiveStartKey"] = _start_key(shard, positions[shard], index, table)
@@ -117,7 +118,7 @@ def merge_shards(
         positions[shard] = [row[index.sort.name]["N"], *(row[key.name]["S"] for key in table.keys)]
         keys.append({key.name: row[key.name] for key in table.keys})
     for shard in shards:
-        if taken[shard] == len(rows[shard]) < limit:
+        if taken[shard] == len(rows[shard]):
             positions[shard] = []
     finished = all(positions.get(shard) == [] for shard in shards)
     return keys, None if finished else signing.dumps(positions, salt=salt, compress=True)

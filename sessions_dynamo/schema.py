@@ -132,14 +132,12 @@ class EventKind(StrEnum):
     INBOX = "inbox"
     END = "end"
     REPLY = "reply"
-    CANCEL = "cancel"
     CALL = "call"
     BUS = "bus"
 
 
 BUS_PARTITION: Final = "#bus"
 REPLY_PREFIX: Final = "reply."
-CANCEL_PREFIX: Final = "cancel."
 CALL_PREFIX: Final = "call."
 STREAMS_END: Final = ":"
 """Sorts after every stream id (they begin with a digit) and before every other prefix of a session's partition."""
@@ -192,11 +190,6 @@ def reply_id(request_id: str) -> str:
     return f"{REPLY_PREFIX}{request_id}"
 
 
-def cancel_id(request_id: str) -> str:
-    """A client's cancellation of a request of its own."""
-    return f"{CANCEL_PREFIX}{request_id}"
-
-
 def bus_id(at_ms: int | None = None) -> str:
     """A notification for every worker."""
     return time_ordered_id(at_ms)
@@ -235,7 +228,6 @@ def kind_of(session_id: str, sort_key: str) -> EventKind:
         return EventKind.BUS
     for prefix, kind in (
         (REPLY_PREFIX, EventKind.REPLY),
-        (CANCEL_PREFIX, EventKind.CANCEL),
         (CALL_PREFIX, EventKind.CALL),
     ):
         if sort_key.startswith(prefix):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +45,6 @@ def among_others(event_store: EventStore) -> EventStore:
     others = [
         *(schema.lease_id(stream) for stream in (EARLY, LATE)),
         schema.reply_id("1"),
-        schema.cancel_id("1"),
         schema.call_id(1_763_800_000_000),
         schema.part_id(schema.event_id(EARLY, 2), 1),  # Of an event that is gone, or not there yet.
         schema.part_id(late, 7),
@@ -209,6 +209,48 @@ def test_trimming_counts_and_deletes_events_alone(among_others: EventStore) -> N
     assert schema.lease_id(EARLY) in kept, "a stream whose events are trimmed may be running"
     assert sum(schema.kind_of("abc", key) is schema.EventKind.EVENT for key in kept) == 2
     assert among_others.trim("abc") == 0
+
+
+def test_deleting_before_an_id_deletes_events_alone(among_others: EventStore) -> None:
+    early, late = stream_of(3), stream_of(1, stream=LATE)
+    among_others.append([*early, *late])
+    others = {key for key in keys_of(among_others) if not schema.parse_event_id(key)}
+    assert among_others.delete_before("abc", late[0].event_id) == 3
+    left = set(keys_of(among_others))
+    assert others - left == {schema.part_id(early[2].event_id, 1)}
+    assert left - others == {late[0].event_id}
+
+
+def test_trimming_goes_by_the_time_of_an_event_and_not_of_its_stream(event_store: EventStore) -> None:
+    early, late = stream_of(6), stream_of(3, stream=LATE)
+    # As a session's standalone stream: begun first, and still in use.
+    early[3:] = [replace(one, timestamp=one.timestamp + timedelta(minutes=2)) for one in early[3:]]
+    event_store.append([*early, *late])
+    event_store.max_events = 5
+    assert event_store.trim("abc") == 4
+    assert event_store.since("abc") == [*early[3:], *late[1:]]
+
+
+def test_a_stream_loses_its_lease_with_its_end(among_others: EventStore) -> None:
+    ended = [*stream_of(2), event(schema.END_SEQUENCE, "response")]
+    among_others.append([*ended, *stream_of(3, stream=LATE)])
+    among_others.max_events = 1
+    assert among_others.trim("abc") == 5
+    kept = keys_of(among_others)
+    assert schema.lease_id(EARLY) not in kept
+    assert schema.lease_id(LATE) in kept
+    assert [one.sequence for one in among_others.since("abc")] == [2]
+
+
+def test_an_end_is_the_last_event_of_its_stream(event_store: EventStore) -> None:
+    end = event(schema.END_SEQUENCE, "x" * (PART_BYTES + 1))
+    early, late = stream_of(2), stream_of(2, stream=LATE)
+    event_store.append([end, *late, *early])
+    assert event_store.since("abc") == [*early, end, *late]
+    assert event_store.after("abc", early[0].event_id) == [early[1], end]
+    assert event_store.after("abc", end.event_id) == []
+    assert event_store.recent("abc", 3) == [end, *late]
+    assert event_store.count("abc") == 5
 
 
 def test_deleting_a_sessions_events_deletes_every_kind(among_others: EventStore) -> None:

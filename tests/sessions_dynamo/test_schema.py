@@ -52,7 +52,6 @@ def test_a_sessions_shard_is_the_same_on_every_worker() -> None:
         (schema.part_id(schema.end_id(STREAM), 1), EventKind.PART),
         (schema.reply_id("7"), EventKind.REPLY),
         (schema.reply_id(".!"), EventKind.REPLY),
-        (schema.cancel_id(".~"), EventKind.CANCEL),
         (schema.call_id(1763800000000), EventKind.CALL),
     ],
 )
@@ -83,7 +82,7 @@ def test_a_stream_sorts_as_it_happened_between_its_lease_and_its_end() -> None:
 def test_streams_sort_by_time_and_before_every_other_item_of_a_session() -> None:
     earlier, later = schema.time_ordered_id(1_763_800_000_000), schema.time_ordered_id(1_763_800_000_001)
     assert earlier < later
-    others = [schema.reply_id("1"), schema.cancel_id("1"), schema.call_id(0)]
+    others = [schema.reply_id("1"), schema.call_id(0)]
     assert all(schema.end_id(later) < schema.STREAMS_END < other for other in others)
 
 

@@ -51,6 +51,7 @@ def test_pages_hold_every_session_once_and_in_order(
         times: list[datetime] = [getattr(session, order) for session in listed]
         assert times == sorted(times, reverse=newest_first)
         assert {len(page) for page in pages[:-1]} <= {limit}
+        assert all(pages), "no empty page at the end"
     # A list that changed nowhere in between reads the same again.
     assert all_pages(session_pages, order, newest_first=newest_first, limit=60) == pages
 

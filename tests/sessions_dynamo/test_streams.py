@@ -24,6 +24,7 @@ from sessions_dynamo.streams import (
     StreamStore,
     default_store,
 )
+from tests.engines import on_moto
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 from tests.sessions_dynamo.wire import answering
 
@@ -332,13 +333,13 @@ def test_the_newest_sequence_is_kept_for_as_long_as_its_event(store: StreamStore
 
 
 def test_holders_that_race_make_one_event_of_each_message(store: StreamStore) -> None:
-    count, holders = 40, 4
+    count, holders = 24, 4
     for number in range(count):
         store.send(SESSION, STANDALONE, "notifications/message", f"{number}")
 
     def hold(number: int) -> None:
         """Take over, drain what is left, and again, as clients do that reconnect without end."""
-        for turn in range(30):
+        for turn in range(12):
             owner = f"{number}.{turn}"
             sequence = 1 + store.claim(SESSION, STANDALONE, owner)
             holder, waiting = store.inbox(SESSION, STANDALONE)
@@ -526,6 +527,25 @@ def test_nothing_of_the_bus_is_of_a_session(store: StreamStore) -> None:
     store.publish("worker", "topic", 1)
     assert keys(store) == [item.bus_id for item in store.bus_since(0)]
     assert store.events.since(schema.BUS_PARTITION) == []
+
+
+# --- The engines ----------------------------------------------------------------------------------------------
+
+
+@on_moto
+def test_a_transaction_of_the_embedded_server_copies_nothing_of_what_its_stream_carried(
+    store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.dynamodb.models.table import StreamRecord
+
+    def fail(record: StreamRecord, memo: dict[int, Any]) -> StreamRecord:
+        raise AssertionError("copied")
+
+    store.claim(SESSION, STANDALONE, "a")
+    monkeypatch.setattr(StreamRecord, "__deepcopy__", fail, raising=False)
+    assert store.deliver("a", [event(0, stream=STANDALONE)])
+    assert not store.deliver("b", [event(1, stream=STANDALONE)])
+    assert store.claim(SESSION, STANDALONE, "b") == 0
 
 
 # --- The store itself -----------------------------------------------------------------------------------------

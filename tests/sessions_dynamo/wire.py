@@ -23,8 +23,10 @@ def operations(client: DynamoDBClient) -> Iterator[list[str]]:
         sent.append(model.name)
 
     client.meta.events.register("before-call.dynamodb", hear)
-    yield sent
-    client.meta.events.unregister("before-call.dynamodb", hear)
+    try:
+        yield sent
+    finally:
+        client.meta.events.unregister("before-call.dynamodb", hear)
 
 
 def writes(sent: list[str]) -> list[str]:
@@ -48,8 +50,10 @@ def answering(
 
     event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
     client.meta.events.register(event, reply)
-    yield
-    client.meta.events.unregister(event, reply)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, reply)
 
 
 def error(code: str, message: str = "") -> dict[str, Any]:

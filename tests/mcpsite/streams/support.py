@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +98,12 @@ class Peer:
         return [text_of(message) for message in self.messages]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the response has, and everything of it was read."""
+        self.read()
+        return self.is_closed
+
+    @property
     def cursor(self) -> str:
         """The id of the last event that had one."""
         self.read()
@@ -174,19 +180,9 @@ async def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS)
         await asyncio.sleep(0.005)
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run a test's coroutine on a loop of its own."""
-
-    async def bounded() -> None:
-        async with asyncio.timeout(60):
-            await main()
-
-    asyncio.run(bounded())
-
-
 def leftovers(worker: Worker) -> dict[str, int]:
     """What a worker still keeps, where it is not nothing."""
-    kept = {
+    kept: dict[str, Sized] = {
         "running": worker._running,
         "replies": worker._replies,
         "standalone": worker._standalone,
