@@ -12,8 +12,8 @@ from typing import Any
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8062')}"
 
-# One event loop runs in each worker process, and its threads wait for DynamoDB.
-worker_class = "gthread"
+# gthread, mended: one event loop runs in each worker process, and its threads wait for DynamoDB.
+worker_class = "mcpsite.gunicorn_worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("THREADS", "64"))
 

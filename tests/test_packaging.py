@@ -132,7 +132,7 @@ def test_the_image_serves_and_its_health_check_says_so(image: Path, tmp_path: Pa
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text() + done.stderr.decode()
             time.sleep(0.2)
-        assert "Using worker: gthread" in log.read_text()
+        assert "Using worker: mcpsite.gunicorn_worker.Worker" in log.read_text()
         assert f"0.0.0.0:{port}" in log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
@@ -171,7 +171,7 @@ def _gunicorn(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
 
 def test_gunicorn_waits_longer_for_an_idle_connection_than_a_balancer(monkeypatch: pytest.MonkeyPatch) -> None:
     config = _gunicorn(monkeypatch)
-    assert (config["bind"], config["worker_class"]) == ("0.0.0.0:8062", "gthread")
+    assert (config["bind"], config["worker_class"]) == ("0.0.0.0:8062", "mcpsite.gunicorn_worker.Worker")
     assert (config["workers"], config["threads"]) == (2, 64)
     assert config["keepalive"] > 60
     assert config["control_socket_disable"] is True
