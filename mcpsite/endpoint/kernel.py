@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import anyio
 import anyio.abc
 from anyio import to_thread
+from django.db import close_old_connections
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection, serve_one
@@ -189,13 +190,22 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
         exchange.request.discard()
     changed = exchange.request.changed
     try:
-        await to_thread.run_sync(exchange.request.save)
+        await to_thread.run_sync(_finish, exchange.request)
     except StorageError as exc:
         if changed:
             return _refused(exchange, message, exc)
         # Only its activity was not recorded; what it read stands.
         logger.info("the activity of a session was not recorded: %s", type(exc).__name__)
     return reply
+
+
+def _finish(request: ServedRequest) -> None:
+    """Save, on a thread as sync handlers have it: AnyIO gives the thread out first that was used last."""
+    try:
+        request.save()
+    finally:
+        # Nobody else closes what a handler opened there: Django's signals are of the thread that runs the view.
+        close_old_connections()
 
 
 async def serve_notification(exchange: Exchange, message: JSONRPCNotification) -> None:

@@ -7,6 +7,7 @@ import secrets
 from http import HTTPStatus
 from time import perf_counter
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import (
@@ -86,7 +87,15 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
         serving.cancel()
 
     is_subscription = message.method == "subscriptions/listen"
-    return respond(loop, request, outbox, answer.open, may_return=is_subscription, statuses=True)
+    return respond(
+        loop,
+        request,
+        outbox,
+        answer.open,
+        may_return=is_subscription,
+        statuses=True,
+        seconds=settings.STREAM_SECONDS if is_subscription else None,
+    )
 
 
 def _rejected(rejection: InboundLadderRejection, request_id: RequestId | None) -> HttpResponse:

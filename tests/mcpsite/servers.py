@@ -59,6 +59,12 @@ tools: MCPServer[dict[str, Any]] = MCPServer("tools", lifespan=_lifespan)
 
 
 @tools.tool()
+def thread_of() -> dict[str, Any]:
+    """The thread that a sync tool runs on."""
+    return {"thread": threading.get_ident()}
+
+
+@tools.tool()
 def add_note(text: str, session: CurrentSession) -> dict[str, Any]:
     """A sync tool, as in the README."""
     session.state["notes"] = [*session.state.get("notes", []), text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from mcp.server.lowlevel import Server
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, NotificationParams
 from pytest_django import Settings
 
+from mcpsite.endpoint import kernel
 from mcpsite.endpoint.loop import current_loop
 from tests.mcpsite.peers import ENVELOPE, InProcess, LegacyPeer, ModernPeer
 
@@ -138,3 +140,12 @@ def test_a_notification_before_the_handshake_reaches_nobody(legacy: LegacyPeer, 
     stranger = LegacyPeer(InProcess())
     assert stranger.notify("notifications/test", {"text": "x"}).status == 400
     assert heard == []
+
+
+def test_what_a_sync_tool_opened_in_the_database_is_closed_on_its_own_thread(
+    legacy: LegacyPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed_on: list[int] = []
+    monkeypatch.setattr(kernel, "close_old_connections", lambda: closed_on.append(threading.get_ident()))
+    thread = legacy.call("thread_of").data["thread"]
+    assert closed_on == [thread]

@@ -17,6 +17,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent, Subsc
 from mcp.shared.subscriptions import ResourceUpdated, event_from_wire, event_to_notification
 
 from mcpsite.endpoint.answers import encode
+from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Notifications:
         payload = {"method": notification["method"], "params": notification.get("params") or {}}
         payload["params"].pop("_meta", None)
         # Beside the publishing, not before it: neither waits for the other, nor fails with it.
-        sessions = asyncio.create_task(self._to_sessions(event, payload))
+        sessions = asyncio.create_task(self._to_sessions(event, payload, schema.now_ms()))
         try:
             if self._bus is not None:
                 await self._worker.publish_notification(payload)
@@ -72,8 +73,8 @@ class Notifications:
             logger.warning("a server event reached this worker's clients only: %s", exc)
         await sessions
 
-    async def on_remote(self, payload: dict[str, Any]) -> None:
-        """An event that another worker published."""
+    async def on_remote(self, payload: dict[str, Any], at_ms: int) -> None:
+        """An event that another worker published, and when (ms)."""
         event = event_from_wire(payload["method"], payload["params"])
         if event is None:
             return
@@ -83,10 +84,11 @@ class Notifications:
                 await self._bus.publish(event)
             finally:
                 _relaying.reset(token)
-        await self._to_sessions(event, payload)
+        await self._to_sessions(event, payload, at_ms)
 
-    async def _to_sessions(self, event: ServerEvent, payload: dict[str, Any]) -> None:
-        held = self._worker.held_sessions()
+    async def _to_sessions(self, event: ServerEvent, payload: dict[str, Any], at_ms: int) -> None:
+        # A stream that was opened later may have had the event already, from the worker that held it then.
+        held = {name: stream for name, stream in self._worker.held_sessions().items() if stream.opened_ms <= at_ms}
         if not held:
             return
         wanted = set(held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -26,11 +26,12 @@ def respond(
     *,
     may_return: bool,
     statuses: bool,
+    seconds: float | None = None,
 ) -> HttpResponseBase:
     """The answer to a POST: JSON, unless its handler sends something or is silent for a keep-alive interval first.
 
-    ``open_stream`` makes it a stream if it has not been answered by then. ``statuses`` gives JSON-RPC errors the
-    HTTP statuses of 2026-07-28.
+    ``open_stream`` makes it a stream if it has not been answered by then; ``seconds`` bounds that stream. ``statuses``
+    gives JSON-RPC errors the HTTP statuses of 2026-07-28.
     """
     # In 2026-07-28 a client cancels a request by closing its response, so that is looked for from the start.
     loop.worker.clients.expect(outbox, _socket(request) if statuses else None, may_return=may_return)
@@ -42,10 +43,10 @@ def respond(
             outbox.gone()
             raise
         if is_stream:
-            return stream(loop, request, outbox, may_return=may_return, first=sse.KEEP_ALIVE)
+            return stream(loop, request, outbox, may_return=may_return, seconds=seconds)
         item = outbox.first(settings.STREAM_KEEPALIVE_SECONDS)
     if isinstance(item, bytes):
-        return stream(loop, request, outbox, may_return=may_return, first=item)
+        return stream(loop, request, outbox, may_return=may_return, first=item, seconds=seconds)
     outbox.gone()
     return _whole(item, statuses=statuses)
 
@@ -68,10 +69,24 @@ def stream(
     frames = outbox.frames(
         settings.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds, farewell=sse.retry(settings.STREAM_RETRY_MS)
     )
-    response = StreamingHttpResponse(frames, content_type=sse.CONTENT_TYPE)
+    response = StreamingHttpResponse(_Body(frames, outbox), content_type=sse.CONTENT_TYPE)
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+class _Body:
+    """Frames whose outbox hears that the response was closed, also where none of them was ever read."""
+
+    def __init__(self, frames: Iterator[bytes], outbox: Outbox) -> None:
+        self._frames = frames
+        self._outbox = outbox
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._frames
+
+    def close(self) -> None:
+        self._outbox.gone()
 
 
 def _socket(request: HttpRequest) -> Any:

@@ -17,7 +17,7 @@ class TransientStream:
 
     async def open(self) -> bool:
         """Make the answer an event stream, unless it was given; whether it is one."""
-        self._opened = self._opened or not self._finished
+        self._opened = self._opened or not (self._finished or self._outbox.closed)
         return self._opened
 
     async def emit(self, data: str) -> None:

@@ -402,7 +402,7 @@ class Worker:
             case "ended", [session_id]:
                 self._end_here(session_id)
             case "notification", payload:
-                self._begin(item.bus_id, lambda: self.notifications.on_remote(payload))
+                self._begin(item.bus_id, lambda: self.notifications.on_remote(payload, _published_ms(item)))
 
 
 def request_key(request_id: RequestId) -> str:

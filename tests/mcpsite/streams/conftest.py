@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sessions_dynamo import events, schema
 from sessions_dynamo.sessions import Session
 from sessions_dynamo.streams import StreamStore, default_store
 from tests.mcpsite.streams.support import new_session
@@ -33,12 +35,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.fixture(autouse=True)
+def _never_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance would have it now and then, and it would be counted."""
+    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 1.0))
+
+
 @pytest.fixture
-def session(dynamodb: DynamoDBClient) -> Session:
+def session(store: StreamStore) -> Session:
     return new_session()
 
 
 @pytest.fixture
 def store(dynamodb: DynamoDBClient) -> StreamStore:
-    """The store that every worker of this process uses."""
-    return default_store()
+    """The store that every worker of this process uses, its bus as if it had been quiet for long."""
+    store = default_store()
+    store.events.delete(schema.BUS_PARTITION)
+    return store

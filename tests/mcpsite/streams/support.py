@@ -69,10 +69,10 @@ class Peer:
         self.answer: Answer | Failure | None = None
         self.is_closed = False
 
-    def read(self) -> list[Received]:
-        """What has come since the last look."""
+    def read(self, most: int | None = None) -> list[Received]:
+        """What has come since the last look, or the first frames of it."""
         new: list[Received] = []
-        while not self.is_closed and not isinstance(item := self.outbox.first(0), Begin):
+        while not self.is_closed and most != len(new) and not isinstance(item := self.outbox.first(0), Begin):
             if isinstance(item, bytes):
                 new += parse(item)
             elif item is None:
