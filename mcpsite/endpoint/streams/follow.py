@@ -88,14 +88,15 @@ class Follower:
         return is_recent and now - self._gap_since < SETTLE_SECONDS
 
     def _pause(self) -> float:
-        """Seconds until the next poll; a stream of this process wakes its followers."""
+        """Seconds until the next poll; not past the lapse of the owner's lease."""
         pause = self._worker.poll_seconds
         if self.stream_id in self._worker.owned:
+            # It wakes its followers itself.
             return pause * IDLE_FACTOR
         if self._quiet_polls > IDLE_FACTOR:
-            until_lapse = (self._lease_expires - schema.now_ms()) / 1000
-            pause = max(pause, min(pause * IDLE_FACTOR, until_lapse))
-        return pause
+            pause *= IDLE_FACTOR
+        until_lapse = (self._lease_expires - schema.now_ms()) / 1000
+        return min(pause, until_lapse) if until_lapse > 0 else self._worker.poll_seconds
 
     async def _check_owner(self) -> None:
         """End the stream for a worker that no longer does; the next poll reads the end."""
