@@ -41,7 +41,7 @@ def main() -> None:
                 f" {spent / step / len(streams):.1f} DynamoDB requests a stream-minute ({by_operation})",
                 flush=True,
             )
-        still = caller.call("nothing")
+        still = caller.on(url).call("nothing")
         print(f"still answering: {still['content'][0]['text']!r}")
 
 
