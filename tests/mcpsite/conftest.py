@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.test import override_settings
 from pytest_django import Settings
 
@@ -79,6 +81,16 @@ def dynamodb(engine: tuple[str, str]) -> Iterator[DynamoDBClient]:
 def _no_record_of_calls(settings: Settings) -> None:
     """Served calls are written later and by another thread, when a test's tables may be gone."""
     settings.RECORD_CALLS = False
+
+
+@pytest.fixture(autouse=True)
+def _connections_of_other_tests() -> Iterator[None]:
+    """As Django's test client has it: a request closes no database connection that a test before it opened."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture
