@@ -189,6 +189,7 @@ def leftovers(worker: Worker) -> dict[str, int]:
         "followers": worker._followers,
         "owned": worker.owned,
         "clients": worker.clients,
-        "under way": worker._under_way,
+        # But for what is named: a look at the bus may always be under way.
+        "under way": [step for step in worker._under_way if not isinstance(step, str)],
     }
     return {name: len(things) for name, things in kept.items() if things}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
@@ -22,7 +23,8 @@ from sessions_dynamo.errors import StorageUnavailable
 from sessions_dynamo.streams import StreamStore
 from tests.mcpsite.streams.support import result
 
-REFUSAL = JSONRPCError(jsonrpc="2.0", id=1, error=ErrorData(code=METHOD_NOT_FOUND, message="no"))
+# A stream gives the database connections of its thread back.
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -147,6 +149,18 @@ def test_a_stream_closes_in_time_with_a_hint_to_come_back(loop: LoopThread, sett
     outbox.put(b"1")
     response = stream(loop, RequestFactory().get("/mcp"), outbox, may_return=True, first=sse.KEEP_ALIVE, seconds=0)
     assert body(response) == [sse.KEEP_ALIVE, b"1", sse.retry(123)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_keeps_no_database_connection(loop: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    connection = connections["default"]
+    connection.ensure_connection()
+    # The tests' own database is in memory, and outlives what would close it.
+    monkeypatch.setattr(connection, "close", lambda: closed.append("default"))
+    response = stream(loop, RequestFactory().get("/mcp"), outbox_of(loop), may_return=True)
+    assert closed == ["default"]
+    response.close()
 
 
 def test_a_client_that_leaves_in_the_middle_is_forgotten(loop: LoopThread) -> None:
