@@ -180,7 +180,8 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
             connection=exchange.connection,
             lifespan_state=exchange.lifespan_state,
         )
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
+        # A handler that calls sys.exit() ends itself, not the loop that serves everybody.
         reply: Reply = _error_reply(message.id, _error_data(exc))
     else:
         reply = JSONRPCResponse(jsonrpc="2.0", id=message.id, result=result)
@@ -239,7 +240,7 @@ async def _remember(session: Session, message: JSONRPCRequest, reply: Reply) -> 
     return reply
 
 
-def _error_data(exc: Exception) -> ErrorData:
+def _error_data(exc: BaseException) -> ErrorData:
     error = handler_exception_to_error_data(exc)
     if error is not None:
         return error

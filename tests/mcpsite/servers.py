@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,6 +57,12 @@ lives: list[str] = []
 """What became of the lifespan of ``tools``."""
 
 tools: MCPServer[dict[str, Any]] = MCPServer("tools", lifespan=_lifespan)
+
+
+@tools.tool()
+async def leave() -> str:
+    """A tool that calls what it should not."""
+    sys.exit(3)
 
 
 @tools.tool()

@@ -149,3 +149,9 @@ def test_what_a_sync_tool_opened_in_the_database_is_closed_on_its_own_thread(
     monkeypatch.setattr(kernel, "close_old_connections", lambda: closed_on.append(threading.get_ident()))
     thread = legacy.call("thread_of").data["thread"]
     assert closed_on == [thread]
+
+
+def test_a_tool_that_exits_ends_itself_alone(legacy: LegacyPeer) -> None:
+    answer = legacy.request("tools/call", {"name": "leave", "arguments": {}})
+    assert answer.error["code"] == INTERNAL_ERROR
+    assert legacy.request("ping").result == {}
