@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,8 @@ from sessions_dynamo.errors import (
     StorageError,
     StorageUnavailable,
 )
+
+logger = logging.getLogger(__name__)
 
 Reply = JSONRPCResponse | JSONRPCError
 """What ends a request."""
@@ -82,6 +85,7 @@ def storage_error_answer(exc: StorageError, request_id: RequestId | None = None)
     status, code = storage_error_codes(exc)
     answer = error_answer(status, str(exc), code, request_id=request_id)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        logger.warning("storage is unavailable: %s", exc)
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
 

@@ -150,7 +150,8 @@ class Client(LegacyPeer):
         answer = self.request("initialize", handshake)
         assert answer.status == 200, answer.content
         self.headers |= {"Mcp-Session-Id": answer.headers["Mcp-Session-Id"], "MCP-Protocol-Version": version}
-        assert self.notify("notifications/initialized").status == 202
+        accepted = self.notify("notifications/initialized")
+        assert accepted.status == 202, (accepted.status, accepted.content)
 
     def send_to(self, port: int, message: Mapping[str, Any]) -> Stream:
         """Post a message to a process."""
