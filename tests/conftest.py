@@ -38,9 +38,13 @@ def start_engine() -> Iterator[Callable[[str], str]]:
 @pytest.fixture(scope="session", params=list(ENGINES))
 def engine(request: pytest.FixtureRequest, start_engine: Callable[[str], str]) -> tuple[str, str]:
     """Name and URL of each engine in turn; without what it needs a test is skipped, and on CI fails."""
-    name = request.param
+    return start_or_skip(request.param, start_engine)
+
+
+def start_or_skip(name: str, start: Callable[[str], str]) -> tuple[str, str]:
+    """Name and URL of an engine that ``start`` has started."""
     try:
-        return name, start_engine(name)
+        return name, start(name)
     except EngineMissing as exc:
         _missing[name] = str(exc)
         if os.environ.get("CI") == "true":

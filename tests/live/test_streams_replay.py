@@ -74,6 +74,7 @@ def weather_the_storm(site: StreamSite, client: Client) -> list[dict[str, Any]]:
             received += stream.messages(random.randint(0, left // drops_left) if drops_left else None)
             cursor = stream.cursor or cursor
         if drops_left:
+            assert all("method" in message for message in received), f"ended before its time: {received[-1]}"
             stream = patiently(lambda: client.get(site.any(), cursor))  # noqa: B023 (called at once)
     while "method" in received[-1]:
         # Sent away: a crowd's connections can outnumber the threads that a worker keeps for streams.
