@@ -1,4 +1,4 @@
-"""Both tables' life: create, converge on ``schema.py``, empty, delete.
+"""Both tables: create them, and bring them to what ``schema.py`` declares.
 
 Convergence is reading what stands, planning the changes, and applying them; a second run finds nothing to do. Every
 function takes the client of the region that it shall work in; by default the service's own.
@@ -6,17 +6,14 @@ function takes the client of the region that it shall work in; by default the se
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
 from django.conf import settings
 
-from sessions_dynamo import batches, schema
+from sessions_dynamo import schema
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import (
     NamedTable,
@@ -29,13 +26,13 @@ from sessions_dynamo.descriptions import (
     to_description,
 )
 from sessions_dynamo.errors import (
-    StorageError,
     StorageUnavailable,
     TableMissing,
     Unsupported,
     boto_errors,
-    error_code,
 )
+from sessions_dynamo.steps import Outcome, Report, Step
+from sessions_dynamo.waiting import PATIENCE, polls, retry_later, wait_until_active
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -48,31 +45,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change",
-    "DeletionProtected",
     "KeySchemaMismatch",
     "NamedTable",
-    "Outcome",
-    "Step",
     "TableDescription",
     "TablePlan",
     "apply",
-    "clear_data",
     "create_missing",
     "create_request",
-    "delete_table",
     "describe",
     "describe_cached",
-    "disable_stream",
     "ensure_tables",
     "named_tables",
     "plan",
     "reachable",
-    "refuse_if_protected",
-    "wait_until_active",
 ]
-
-PATIENCE: Final = 900.0
-"""Seconds to wait for a table or an index; an index on a large table can take longer, and setup is run again then."""
 
 _SERVING: Final = ("ACTIVE", "UPDATING")
 _BILLING_MODE: Final = "PAY_PER_REQUEST"
@@ -80,10 +66,6 @@ _BILLING_MODE: Final = "PAY_PER_REQUEST"
 
 class KeySchemaMismatch(StorageUnavailable):
     """A table or an index of the right name has other keys than this service needs."""
-
-
-class DeletionProtected(StorageError):
-    """A table that is protected against deletion was to be deleted."""
 
 
 def reachable(client: DynamoDBClient | None = None) -> None:
@@ -100,30 +82,6 @@ def reachable(client: DynamoDBClient | None = None) -> None:
 
 
 # --- Plan -----------------------------------------------------------------------------------------------------
-
-
-class Outcome(StrEnum):
-    """What became of one aspect of a table."""
-
-    CREATED = "created"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    UNSUPPORTED = "unsupported"
-    PENDING = "pending"
-    DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One aspect of one table (``table``, ``index <name>``, ``stream``, ``ttl``, ``tags``) after a command."""
-
-    table: str
-    aspect: str
-    outcome: Outcome
-    detail: str = ""
-
-
-Report = Callable[[Step], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,18 +306,13 @@ def _is_idle(live: TableDescription) -> bool:
 def _create_table(planned: TablePlan, client: DynamoDBClient, patience: float) -> Step:
     """CreateTable, again while AWS is busy creating others; a table that another process made meanwhile will do."""
     name = planned.table.name
-    for _ in _polls(patience):
+    for _ in polls(patience):
         step = _applied(planned.changes[0], name, client)
         if step.outcome is not Outcome.PENDING:
             break
         if _live(client, name):
             return Step(name, "table", Outcome.UNCHANGED, "another process created it")
     return step
-
-
-# What AWS answers while another change runs, and while Time to Live is locked after a change.
-_BUSY: Final = ("ResourceInUseException", "LimitExceededException")
-_TTL_LOCKED: Final = "modified multiple times within a fixed interval"
 
 
 def _applied(change: Change, name: str, client: DynamoDBClient) -> Step:
@@ -369,53 +322,11 @@ def _applied(change: Change, name: str, client: DynamoDBClient) -> Step:
         with boto_errors(name):
             change.apply(client)
     except StorageUnavailable as exc:
-        reason = _retry_later(exc)
+        reason = retry_later(exc)
         if reason is None:
             raise
         return Step(name, change.aspect, Outcome.PENDING, f"{reason} Run 'manage.py dynamodb_setup' again.")
     return Step(name, change.aspect, change.outcome, change.detail)
-
-
-def _retry_later(exc: StorageError) -> str | None:
-    """AWS's own words where a refusal passes with time, else ``None``."""
-    cause = exc.__cause__
-    if not isinstance(cause, ClientError):
-        return None
-    message = cause.response["Error"].get("Message", "")
-    if error_code(cause) == "ValidationException" and _TTL_LOCKED in message:
-        return "AWS locks Time to Live for up to an hour after a change."
-    return message if error_code(cause) in _BUSY else None
-
-
-def wait_until_active(name: str, *, client: DynamoDBClient | None = None, patience: float = PATIENCE) -> bool:
-    """Whether the table and all of its indexes became ACTIVE within ``patience`` seconds; 0 looks once.
-
-    Raises ``StorageUnavailable`` for a table that will not: one that is being deleted, archived or lost its key.
-    """
-    client = client or dynamodb()
-    for _ in _polls(patience):
-        try:
-            table = describe_table(client, name)
-        except TableMissing:
-            # Right after CreateTable, DescribeTable may not see the table yet.
-            continue
-        status = table["TableStatus"]
-        if status not in ("ACTIVE", "CREATING", "UPDATING"):
-            raise StorageUnavailable(f"Table {name} is {status}: it can be neither used nor changed now.")
-        indexes = table.get("GlobalSecondaryIndexes", [])
-        if status == "ACTIVE" and all(index.get("IndexStatus", "ACTIVE") == "ACTIVE" for index in indexes):
-            return True
-    return False
-
-
-def _polls(patience: float) -> Iterator[None]:
-    """Come round at once and then ever more slowly, up to every 3 s, until ``patience`` seconds are over."""
-    deadline, pause = time.monotonic() + patience, 0.1
-    yield
-    while time.monotonic() < deadline:
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
-        pause = min(pause * 1.5, 3)
-        yield
 
 
 def create_request(table: NamedTable, tags: Mapping[str, str]) -> dict[str, Any]:
@@ -485,13 +396,9 @@ def _enable_stream(table: str, client: DynamoDBClient) -> None:
 
 
 def _replace_stream(table: str, client: DynamoDBClient) -> None:
-    _disable_stream(table, client)
+    client.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
     wait_until_active(table, client=client)
     _enable_stream(table, client)
-
-
-def _disable_stream(table: str, client: DynamoDBClient) -> None:
-    client.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
 
 
 def _set_time_to_live(table: str, attribute: str, enabled: bool, client: DynamoDBClient) -> None:
@@ -508,76 +415,3 @@ def _move_time_to_live(table: str, attribute: str, client: DynamoDBClient) -> No
 
 def _tag(arn: str, tags: Mapping[str, str], client: DynamoDBClient) -> None:
     client.tag_resource(ResourceArn=arn, Tags=_tag_list(tags))
-
-
-# --- Empty and delete -----------------------------------------------------------------------------------------
-
-
-def clear_data(table: NamedTable, *, client: DynamoDBClient | None = None) -> int:
-    """Delete every item and return how many. Raises ``TableMissing``."""
-    client = client or dynamodb()
-    names = {f"#{position}": key.name for position, key in enumerate(table.schema.keys)}
-    with boto_errors(table.name):
-        pages = client.get_paginator("scan").paginate(
-            TableName=table.name,
-            ProjectionExpression=", ".join(names),
-            ExpressionAttributeNames=names,
-            ConsistentRead=True,
-        )
-        deleted = batches.delete(client, table.name, (key for page in pages for key in page["Items"]))
-    forget_descriptions()
-    return deleted
-
-
-def disable_stream(name: str, *, client: DynamoDBClient | None = None, patience: float = PATIENCE) -> Step:
-    """Turn the table's stream off and wait until the table is ACTIVE again. Raises ``TableMissing``."""
-    client = client or dynamodb()
-    if not describe(name, client).stream.enabled:
-        return Step(name, "stream", Outcome.UNCHANGED, "off")
-    step = _applied(Change("stream", Outcome.CHANGED, "off", partial(_disable_stream, name)), name, client)
-    wait_until_active(name, client=client, patience=patience)
-    forget_descriptions()
-    return step
-
-
-def refuse_if_protected(live: TableDescription) -> None:
-    """Raise ``DeletionProtected``, saying how to lift it, for a table under deletion protection."""
-    if live.deletion_protection:
-        raise DeletionProtected(
-            f"Table {live.name} is protected against deletion. To lift that: aws dynamodb update-table"
-            f" --region {live.region} --table-name {live.name} --no-deletion-protection-enabled"
-        )
-
-
-def delete_table(name: str, *, client: DynamoDBClient | None = None, patience: float = PATIENCE) -> Step:
-    """Delete the table with all of its items and wait until it is gone.
-
-    Raises ``TableMissing`` and ``DeletionProtected``; ``pending`` is what AWS allows only later.
-    """
-    client = client or dynamodb()
-    live = describe(name, client)
-    refuse_if_protected(live)
-    try:
-        if live.status != "DELETING":
-            with boto_errors(name):
-                client.delete_table(TableName=name)
-    except StorageUnavailable as exc:
-        if reason := _undeletable_yet(exc):
-            return Step(name, "table", Outcome.PENDING, f"{reason} Run 'manage.py dynamodb_teardown --delete' again.")
-        raise
-    finally:
-        forget_descriptions()
-    for _ in _polls(patience):
-        try:
-            describe_table(client, name)
-        except TableMissing:
-            return Step(name, "table", Outcome.DELETED)
-    return Step(name, "table", Outcome.PENDING, "AWS is still deleting it")
-
-
-def _undeletable_yet(exc: StorageError) -> str | None:
-    """AWS's own words where the table can be deleted later: it is busy, or was a replica's source within a day."""
-    cause = exc.__cause__
-    if isinstance(cause, ClientError) and "source region" in cause.response["Error"].get("Message", ""):
-        return cause.response["Error"]["Message"]
-    return _retry_later(exc)

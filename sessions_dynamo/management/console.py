@@ -15,7 +15,7 @@ from django.core.management.base import CommandError
 from sessions_dynamo.client import aws_client, embedded_endpoint
 from sessions_dynamo.descriptions import is_aws
 from sessions_dynamo.errors import AccessDenied, StorageError, StorageUnavailable, boto_errors
-from sessions_dynamo.tables import Outcome, Step
+from sessions_dynamo.steps import Outcome, Step
 
 if TYPE_CHECKING:
     from django.core.management.color import Style

@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from sessions_dynamo import client, embedded, tables
+from sessions_dynamo import client, embedded, removal, tables
 from sessions_dynamo.embedded import EmbeddedServer
 from sessions_dynamo.errors import StorageUnavailable
 from tests.engines import free_port
@@ -77,7 +77,7 @@ def test_writes_go_on_after_a_stream_is_disabled_and_it_can_be_enabled_again(
     name = settings.DYNAMODB_SESSIONS_TABLE
     dynamodb.put_item(TableName=name, Item={"session_id": {"S": "one"}})
 
-    tables.disable_stream(name)
+    removal.disable_stream(name)
     dynamodb.put_item(TableName=name, Item={"session_id": {"S": "two"}})
     dynamodb.delete_item(TableName=name, Key={"session_id": {"S": "one"}})
     assert not tables.describe(name).stream.enabled

@@ -8,11 +8,11 @@ import boto3
 import pytest
 from pytest_django import Settings
 
-from sessions_dynamo import schema, tables
+from sessions_dynamo import removal, schema, tables, waiting
 from sessions_dynamo.client import aws_client
 from sessions_dynamo.descriptions import Encryption, Replica, describe, describe_cached
 from sessions_dynamo.errors import AccessDenied, StorageUnavailable, TableMissing, Unsupported
-from sessions_dynamo.tables import Outcome, Step
+from sessions_dynamo.steps import Outcome, Step
 from tests.engines import DYNAMODB_LOCAL, on_dynamodb_local, on_moto
 from tests.sessions_dynamo.wire import answering, error, operations, writes
 
@@ -35,7 +35,7 @@ def create_by_hand(client: DynamoDBClient, name: str, **changes: Any) -> None:
         "BillingMode": "PAY_PER_REQUEST",
     }
     client.create_table(**(request | changes))
-    tables.wait_until_active(name, client=client)
+    waiting.wait_until_active(name, client=client)
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ class TestDescribeCached:
             describe_cached(max_age=0)
         assert sent.count("DescribeTable") == 2
 
-        tables.disable_stream(sessions)
+        removal.disable_stream(sessions)
 
         assert not describe_cached()[0].stream.enabled
 
@@ -399,8 +399,8 @@ class TestClearData:
             item = {"session_id": {"S": f"s{number % 7}"}, "event_id": {"S": str(number)}, "data": {"S": "x" * 100}}
             dynamodb.put_item(TableName=events, Item=item)
 
-        assert tables.clear_data(tables.named_tables()[1]) == 60
-        assert tables.clear_data(tables.named_tables()[1]) == 0
+        assert removal.clear_data(tables.named_tables()[1]) == 60
+        assert removal.clear_data(tables.named_tables()[1]) == 0
         assert dynamodb.scan(TableName=events)["Count"] == 0
 
     def test_asks_again_for_what_stays_unprocessed(self, dynamodb: DynamoDBClient, sessions: str) -> None:
@@ -409,21 +409,21 @@ class TestClearData:
         refused = {"UnprocessedItems": {sessions: [{"DeleteRequest": {"Key": key}}]}, "ResponseMetadata": {}}
 
         with answering(dynamodb, "BatchWriteItem", refused, times=2):
-            assert tables.clear_data(tables.named_tables()[0]) == 1
+            assert removal.clear_data(tables.named_tables()[0]) == 1
 
         assert dynamodb.scan(TableName=sessions)["Count"] == 0
 
 
 class TestDisableStream:
     def test_turns_the_stream_off_once(self, dynamodb: DynamoDBClient, sessions: str) -> None:
-        assert tables.disable_stream(sessions).outcome is Outcome.CHANGED
-        assert tables.disable_stream(sessions).outcome is Outcome.UNCHANGED
+        assert removal.disable_stream(sessions).outcome is Outcome.CHANGED
+        assert removal.disable_stream(sessions).outcome is Outcome.UNCHANGED
         assert not describe(sessions).stream.enabled
 
 
 class TestDeleteTable:
     def test_deletes_and_waits_until_the_table_is_gone(self, dynamodb: DynamoDBClient, sessions: str) -> None:
-        assert tables.delete_table(sessions).outcome is Outcome.DELETED
+        assert removal.delete_table(sessions).outcome is Outcome.DELETED
 
         with pytest.raises(TableMissing):
             describe(sessions)
@@ -431,8 +431,8 @@ class TestDeleteTable:
     def test_says_how_to_lift_deletion_protection(self, dynamodb: DynamoDBClient, sessions: str) -> None:
         dynamodb.update_table(TableName=sessions, DeletionProtectionEnabled=True)
 
-        with pytest.raises(tables.DeletionProtected, match="--no-deletion-protection-enabled"):
-            tables.delete_table(sessions)
+        with pytest.raises(removal.DeletionProtected, match="--no-deletion-protection-enabled"):
+            removal.delete_table(sessions)
 
     def test_is_pending_for_a_day_after_the_table_was_a_replicas_source(
         self, dynamodb: DynamoDBClient, sessions: str
@@ -442,7 +442,7 @@ class TestDeleteTable:
             " table in the last 24 hours."
         )
         with answering(dynamodb, "DeleteTable", error("ValidationException", message)):
-            step = tables.delete_table(sessions)
+            step = removal.delete_table(sessions)
 
         assert step.outcome is Outcome.PENDING
         assert "24 hours" in step.detail
@@ -454,8 +454,8 @@ def test_the_region_of_a_client_is_where_tables_are_made(engine: tuple[str, str]
     tables.ensure_tables(client=elsewhere)
 
     assert describe(sessions, elsewhere).region == "ap-south-1"
-    tables.delete_table(sessions, client=elsewhere)
-    tables.delete_table(tables.named_tables()[1].name, client=elsewhere)
+    removal.delete_table(sessions, client=elsewhere)
+    removal.delete_table(tables.named_tables()[1].name, client=elsewhere)
 
 
 def test_the_declared_tables_need_no_attribute_that_no_key_uses() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from sessions_dynamo import tables
+from sessions_dynamo import tables, waiting
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.management.console import command_errors, location, step_line
-from sessions_dynamo.tables import NamedTable, Outcome, Step, TablePlan
+from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.tables import NamedTable, TablePlan
 
 
 class Command(BaseCommand):
@@ -43,7 +44,7 @@ class Command(BaseCommand):
                 plans,
                 client=client,
                 environment=environment,
-                patience=0 if options["no_wait"] else tables.PATIENCE,
+                patience=0 if options["no_wait"] else waiting.PATIENCE,
                 report=lambda step: self._report(step, width),
             )
         if any(step.outcome is Outcome.PENDING for step in steps):

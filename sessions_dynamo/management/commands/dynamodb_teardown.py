@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo import tables
+from sessions_dynamo import removal, tables
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import is_aws
 from sessions_dynamo.errors import TableMissing
 from sessions_dynamo.management.console import command_errors, location, step_line
-from sessions_dynamo.tables import NamedTable, Outcome, Step, TableDescription
+from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.tables import NamedTable, TableDescription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,7 +57,7 @@ class Command(BaseCommand):
             if "delete" in actions:
                 # Before anything is lost: neither table is touched when one of them cannot go.
                 for live in standing.values():
-                    tables.refuse_if_protected(live)
+                    removal.refuse_if_protected(live)
             if not options["yes"] and any(action in _DESTRUCTIVE for action in actions):
                 self._confirm(standing, actions)
             width = max(len(table.name) for table in standing)
@@ -103,12 +104,12 @@ class Command(BaseCommand):
     def _act(self, action: str, table: NamedTable, client: DynamoDBClient) -> Step:
         match action:
             case "clear_data":
-                count = tables.clear_data(table, client=client)
+                count = removal.clear_data(table, client=client)
                 return Step(table.name, "items", Outcome.DELETED if count else Outcome.UNCHANGED, f"{count} items")
             case "disable_streams":
-                return tables.disable_stream(table.name, client=client)
+                return removal.disable_stream(table.name, client=client)
             case _:
-                return tables.delete_table(table.name, client=client)
+                return removal.delete_table(table.name, client=client)
 
 
 def _flag(action: str) -> str:
