@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -18,18 +18,27 @@ if TYPE_CHECKING:
 PATIENCE: Final = 900.0
 """Seconds to wait for a table or an index; an index on a large table can take longer, and setup is run again then."""
 
+Progress = Callable[[str, float], None]
+"""Hears what is waited for, and for how many seconds it has been, at every look."""
+
 # What AWS answers while another change runs, and while Time to Live is locked after a change.
 _BUSY: Final = ("ResourceInUseException", "LimitExceededException")
 _TTL_LOCKED: Final = "modified multiple times within a fixed interval"
 
 
-def wait_until_active(name: str, *, client: DynamoDBClient | None = None, patience: float = PATIENCE) -> bool:
+def wait_until_active(
+    name: str,
+    *,
+    client: DynamoDBClient | None = None,
+    patience: float = PATIENCE,
+    progress: Progress | None = None,
+) -> bool:
     """Whether the table and all of its indexes became ACTIVE within ``patience`` seconds; 0 looks once.
 
     Raises ``StorageUnavailable`` for a table that will not: one that is being deleted, archived or lost its key.
     """
     client = client or dynamodb()
-    for _ in polls(patience):
+    for _ in polls(patience, f"{name} to become ACTIVE", progress):
         try:
             table = describe_table(client, name)
         except TableMissing:
@@ -44,12 +53,14 @@ def wait_until_active(name: str, *, client: DynamoDBClient | None = None, patien
     return False
 
 
-def polls(patience: float) -> Iterator[None]:
+def polls(patience: float, what: str = "", progress: Progress | None = None) -> Iterator[None]:
     """Come round at once and then ever more slowly, up to every 3 s, until ``patience`` seconds are over."""
-    deadline, pause = time.monotonic() + patience, 0.1
+    began, pause = time.monotonic(), 0.1
     yield
-    while time.monotonic() < deadline:
-        time.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+    while (elapsed := time.monotonic() - began) < patience:
+        if progress:
+            progress(what, elapsed)
+        time.sleep(min(pause, patience - elapsed))
         pause = min(pause * 1.5, 3)
         yield
 

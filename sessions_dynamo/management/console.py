@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import botocore.session
 from botocore.exceptions import ConnectionError, HTTPClientError, InvalidRegionError
@@ -18,6 +18,7 @@ from sessions_dynamo.errors import AccessDenied, StorageError, StorageUnavailabl
 from sessions_dynamo.steps import Outcome, Step
 
 if TYPE_CHECKING:
+    from django.core.management.base import OutputWrapper
     from django.core.management.color import Style
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -84,3 +85,34 @@ def step_line(step: Step, style: Style, width: int) -> str:
     elif step.outcome is not Outcome.UNCHANGED:
         outcome = style.SUCCESS(outcome)
     return f"{step.table:{width}}  {step.aspect:24} {outcome} {step.detail}".rstrip()
+
+
+class Waiting:
+    """A ``Progress`` for a command: one line that changes on a terminal, else a line every half minute."""
+
+    QUIET_SECONDS: Final = 2.0
+    """Shorter waits are not worth a line."""
+    LOG_SECONDS: Final = 30.0
+
+    def __init__(self, out: OutputWrapper) -> None:
+        self._out = out
+        self._shown = 0
+        self._last: tuple[str, float] = ("", 0.0)
+
+    def __call__(self, what: str, elapsed: float) -> None:
+        if elapsed < self.QUIET_SECONDS:
+            return
+        line = f"waiting for {what}, {elapsed:.0f} s"
+        if self._out.isatty():
+            self._out.write(f"\r{line:{self._shown}}", ending="")
+            self._shown = len(line)
+        elif self._last[0] != what or elapsed - self._last[1] >= self.LOG_SECONDS:
+            self._out.write(line)
+            self._last = (what, elapsed)
+        self._out.flush()
+
+    def clear(self) -> None:
+        """Take the line away, before another is written."""
+        if self._shown:
+            self._out.write(f"\r{'':{self._shown}}\r", ending="")
+            self._shown = 0
