@@ -109,7 +109,21 @@ STORAGES = {
     },
 }
 LOGIN_URL = "admin:login"
-UNFOLD = {"SITE_TITLE": "MCP sessions", "SITE_HEADER": "MCP sessions", "SITE_URL": None}
+LOGIN_REDIRECT_URL = "admin:index"
+UNFOLD = {
+    "SITE_TITLE": "MCP sessions",
+    "SITE_HEADER": "MCP sessions",
+    "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "sessions_dynamo.staff.navigation.favicon"},
+    ],
+    "SITE_URL": None,
+    "SCRIPTS": ["sessions_dynamo.staff.navigation.script"],
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "sessions_dynamo.staff.navigation.sidebar"},
+    "COMMAND": {"search_callback": "sessions_dynamo.staff.navigation.search"},
+    # The shell's own is too dark for text on its dark pages (WCAG 2, AA).
+    "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
+}
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("BEHIND_TLS_PROXY", default=False)
@@ -135,6 +149,12 @@ DYNAMODB_SESSIONS_TABLE = env.str("DYNAMODB_SESSIONS_TABLE", default="") or env.
 )
 DYNAMODB_EVENTS_TABLE = env.str("DYNAMODB_EVENTS_TABLE", default="mcp-session-events")
 ENVIRONMENT = env.str("ENVIRONMENT", default="development")
+# What the tables shall have; unset leaves it as it stands. Texts: sessions_dynamo.desired reads and checks them.
+DYNAMODB_BILLING = env.str("DYNAMODB_BILLING", default="")
+DYNAMODB_PITR = env.str("DYNAMODB_PITR", default="")
+DYNAMODB_DELETION_PROTECTION = env.str("DYNAMODB_DELETION_PROTECTION", default="")
+DYNAMODB_KMS_KEY = env.str("DYNAMODB_KMS_KEY", default="")
+DYNAMODB_REPLICA_REGIONS = env.list("DYNAMODB_REPLICA_REGIONS", default=[])
 
 SESSION_TTL_HOURS = env.float("SESSION_TTL_HOURS", default=24)
 EVENT_TTL_HOURS = env.float("EVENT_TTL_HOURS", default=6)
@@ -142,6 +162,7 @@ SESSION_IDLE_MINUTES = env.float("SESSION_IDLE_MINUTES", default=30)
 MAX_EVENTS_PER_SESSION = env.int("MAX_EVENTS_PER_SESSION", default=1000)
 RECORD_CALLS = env.bool("RECORD_CALLS", default=True)
 RECORD_BODIES = env.bool("RECORD_BODIES", default=False)
+METRICS = env.str("METRICS", default="") or "off"
 
 # Embedded: a server in memory beside runserver, for development. Anything that points at a real DynamoDB turns it
 # off; a default AWS profile on disk does not count, so that 'make run' never makes billable tables.
@@ -151,6 +172,8 @@ DYNAMODB_EMBEDDED = env.bool(
 )
 DYNAMODB_EMBEDDED_PORT = env.int("DYNAMODB_EMBEDDED_PORT", default=8063)
 DYNAMODB_CREATE_TABLES = env.bool("DYNAMODB_CREATE_TABLES", default=False)
+# A staff page waits so long for an answer, besides a second to connect: within 3 s it says that there is none.
+DYNAMODB_PAGE_SECONDS = env.float("DYNAMODB_PAGE_SECONDS", default=2)
 
 # --- The MCP endpoint -----------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 
+from sessions_dynamo import desired
+
 DYNAMODB: Final = "dynamodb"
 """Tag of the checks on the tables' settings; the commands for tables need no others."""
 
@@ -86,6 +88,19 @@ def check_dynamodb(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
+
+
+@register(DYNAMODB)
+def check_declarations(**_: Any) -> list[CheckMessage]:
+    """What ``dynamodb_setup`` shall give the tables: billing, recovery, protection, encryption, replicas."""
+    return [
+        Error(
+            problem,
+            hint="Give it that form, or unset it to leave the tables as they stand.",
+            id="sessions_dynamo.E008",
+        )
+        for problem in desired.problems()
+    ]
 
 
 def refuse_to_start() -> None:

@@ -29,31 +29,39 @@ _CONFIG = Config(
 )
 
 
+def _quick_config() -> Config:
+    """A person waits: a page says soon that DynamoDB does not answer, rather than try again unseen."""
+    return _CONFIG.merge(
+        Config(read_timeout=settings.DYNAMODB_PAGE_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
+    )
+
+
 def embedded_endpoint() -> str:
     """The URL of the embedded DynamoDB server; loopback only."""
     return f"http://127.0.0.1:{settings.DYNAMODB_EMBEDDED_PORT}"
 
 
 @lru_cache(maxsize=64)
-def aws_client(service: str, region: str | None = None) -> Any:
-    """A thread-safe low-level client of one AWS service, shared by the process.
+def aws_client(service: str, region: str | None = None, *, quick: bool = False) -> Any:
+    """A thread-safe low-level client of one AWS service, shared by the process; a ``quick`` one is for pages.
 
     ``region`` defaults to ``AWS_REGION``/``AWS_DEFAULT_REGION``, then to the AWS profile's.
     Raises ``CredentialsMissing`` where no region or profile is usable.
     """
     region = region or settings.AWS_REGION or None
+    config = _quick_config() if quick else _CONFIG
     with boto_errors(service):
         # A session of our own: boto3's default session is not thread-safe while it makes clients.
         if settings.DYNAMODB_EMBEDDED:
             return boto3.session.Session(
                 aws_access_key_id="embedded", aws_secret_access_key="embedded", region_name=region or EMBEDDED_REGION
-            ).client(service, endpoint_url=embedded_endpoint(), config=_CONFIG)
-        return boto3.session.Session(region_name=region).client(service, config=_CONFIG)
+            ).client(service, endpoint_url=embedded_endpoint(), config=config)
+        return boto3.session.Session(region_name=region).client(service, config=config)
 
 
-def dynamodb(region: str | None = None) -> DynamoDBClient:
-    """The DynamoDB client of a region, by default the service's own."""
-    client: DynamoDBClient = aws_client("dynamodb", region)
+def dynamodb(region: str | None = None, *, quick: bool = False) -> DynamoDBClient:
+    """The DynamoDB client of a region, by default the service's own; a ``quick`` one is for pages."""
+    client: DynamoDBClient = aws_client("dynamodb", region, quick=quick)
     return client
 
 

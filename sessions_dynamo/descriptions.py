@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import AccessDenied, StorageError, Unsupported, boto_errors
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import (
         GlobalSecondaryIndexDescriptionTypeDef,
@@ -36,6 +38,14 @@ class NamedTable:
     schema: schema.Table
 
 
+_TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}", re.ASCII)
+
+
+def is_table_name(text: str) -> bool:
+    """Whether DynamoDB could have a table of this name."""
+    return _TABLE_NAME.fullmatch(text) is not None
+
+
 def named_tables(sessions: str | None = None, events: str | None = None) -> tuple[NamedTable, NamedTable]:
     """The sessions and the events table, by default under the names in the settings."""
     return (
@@ -44,10 +54,24 @@ def named_tables(sessions: str | None = None, events: str | None = None) -> tupl
     )
 
 
-def is_aws(client: DynamoDBClient) -> bool:
+_AWS_DOMAINS: Final = (
+    ".amazonaws.com",
+    ".api.aws",
+    ".amazonaws.com.cn",
+    ".api.amazonwebservices.com.cn",
+    ".amazonaws.eu",
+    ".api.amazonwebservices.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+)
+
+
+def is_aws(client: BaseClient) -> bool:
     """Whether the client talks to AWS itself rather than to an emulator."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn"))
+    return host.endswith(_AWS_DOMAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,8 @@ class IndexDescription:
     projection: str
     item_count: int | None = None
     size_bytes: int | None = None
+    read_capacity: int | None = None
+    write_capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,8 @@ class PointInTimeRecovery:
     status: str
     earliest: datetime | None = None
     latest: datetime | None = None
+    days: int | None = None
+    """How far back it reaches; ``None`` where it is off, or AWS did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +131,13 @@ class Replica:
 
     region: str
     status: str
+    detail: str | None = None
+    percent: str | None = None
+    """How far AWS is with creating, updating or deleting it."""
+    kms_key: str | None = None
+
+
+_UNSETTLED: Final = ("CREATING", "UPDATING", "DELETING", "ENABLING", "DISABLING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +156,8 @@ class TableDescription:
     indexes: tuple[IndexDescription, ...]
     stream: StreamDescription
     replicas: tuple[Replica, ...]
+    """Those in other regions."""
+    global_table_version: str | None = None
     arn: str | None = None
     created_at: datetime | None = None
     item_count: int | None = None
@@ -133,6 +170,17 @@ class TableDescription:
     point_in_time_recovery: PointInTimeRecovery | None = None
     tags: Mapping[str, str] | None = None
     unanswered: Mapping[str, StorageError] = field(default_factory=dict)
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """What AWS is still busy with: the table, an index, a replica, its encryption, each with its status."""
+        statuses = {"table": self.status} | {f"index {index.name}": index.status for index in self.indexes}
+        for replica in self.replicas:
+            percent = f" {replica.percent} %" if replica.percent else ""
+            statuses[f"replica {replica.region}"] = f"{replica.status}{percent}"
+        if self.encryption and self.encryption.status:
+            statuses["encryption"] = self.encryption.status
+        return tuple(f"{what} {status}" for what, status in statuses.items() if status.startswith(_UNSETTLED))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: times as ISO 8601, keys as ``{name: type}``, and nothing for what was not answered."""
@@ -170,7 +218,7 @@ def describe(name: str, client: DynamoDBClient | None = None) -> TableDescriptio
     if table["TableStatus"] not in ("CREATING", "DELETING"):
         readers: dict[str, Callable[[], Any]] = {
             "time_to_live": partial(_time_to_live, client, name),
-            "point_in_time_recovery": partial(_point_in_time_recovery, client, name),
+            "point_in_time_recovery": partial(point_in_time_recovery, client, name),
             "tags": partial(_tags, client, name, table["TableArn"]),
         }
         for answer, read in readers.items():
@@ -192,7 +240,7 @@ def _time_to_live(client: DynamoDBClient, name: str) -> TimeToLive:
     return TimeToLive(found["TimeToLiveStatus"], found.get("AttributeName"))
 
 
-def _point_in_time_recovery(client: DynamoDBClient, name: str) -> PointInTimeRecovery | None:
+def point_in_time_recovery(client: DynamoDBClient, name: str) -> PointInTimeRecovery | None:
     with boto_errors(name):
         found = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     recovery = found.get("PointInTimeRecoveryDescription")
@@ -202,6 +250,7 @@ def _point_in_time_recovery(client: DynamoDBClient, name: str) -> PointInTimeRec
         recovery["PointInTimeRecoveryStatus"],
         recovery.get("EarliestRestorableDateTime"),
         recovery.get("LatestRestorableDateTime"),
+        recovery.get("RecoveryPeriodInDays"),
     )
 
 
@@ -236,14 +285,22 @@ def to_description(
         keys=key_schema(table["KeySchema"], types),
         attributes=tuple(schema.Key(name, _scalar(type_)) for name, type_ in types.items()),
         billing_mode=billing_mode,
-        indexes=tuple(_index(index, types) for index in table.get("GlobalSecondaryIndexes", [])),
+        indexes=tuple(_index(index, types, provisioned) for index in table.get("GlobalSecondaryIndexes", [])),
         stream=StreamDescription(enabled=True, view_type=stream.get("StreamViewType"), arn=table.get("LatestStreamArn"))
         if stream.get("StreamEnabled")
         else StreamDescription(enabled=False),
         replicas=tuple(
-            Replica(replica["RegionName"], replica.get("ReplicaStatus", "UNKNOWN"))
+            Replica(
+                replica["RegionName"],
+                replica.get("ReplicaStatus", "UNKNOWN"),
+                replica.get("ReplicaStatusDescription"),
+                replica.get("ReplicaStatusPercentProgress"),
+                replica.get("KMSMasterKeyId"),
+            )
             for replica in table.get("Replicas", [])
+            if replica["RegionName"] != client.meta.region_name
         ),
+        global_table_version=table.get("GlobalTableVersion"),
         arn=table.get("TableArn"),
         created_at=table.get("CreationDateTime"),
         item_count=table.get("ItemCount"),
@@ -257,7 +314,10 @@ def to_description(
     )
 
 
-def _index(index: GlobalSecondaryIndexDescriptionTypeDef, types: Mapping[str, str]) -> IndexDescription:
+def _index(
+    index: GlobalSecondaryIndexDescriptionTypeDef, types: Mapping[str, str], provisioned: bool
+) -> IndexDescription:
+    throughput = index.get("ProvisionedThroughput", {})
     return IndexDescription(
         name=index["IndexName"],
         status=index.get("IndexStatus", "ACTIVE"),
@@ -265,6 +325,8 @@ def _index(index: GlobalSecondaryIndexDescriptionTypeDef, types: Mapping[str, st
         projection=index["Projection"].get("ProjectionType", "ALL"),
         item_count=index.get("ItemCount"),
         size_bytes=index.get("IndexSizeBytes"),
+        read_capacity=throughput.get("ReadCapacityUnits") if provisioned else None,
+        write_capacity=throughput.get("WriteCapacityUnits") if provisioned else None,
     )
 
 

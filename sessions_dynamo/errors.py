@@ -142,7 +142,7 @@ def from_client_error(exc: ClientError, where: str) -> StorageError:
     """The error of this family that stands for a service's answer."""
     code, operation = error_code(exc), exc.operation_name
     message = str(exc.response.get("Error", {}).get("Message", "")) or code
-    if code == "ResourceNotFoundException":
+    if code in ("ResourceNotFoundException", "TableNotFoundException"):
         return TableMissing(
             f"{where} does not exist in this account and region ({operation}): run 'manage.py dynamodb_setup',"
             " or check AWS_REGION and the table names."

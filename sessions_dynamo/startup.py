@@ -23,6 +23,6 @@ def prepare() -> None:
     if settings.DYNAMODB_CREATE_TABLES:
         try:
             for step in tables.create_missing():
-                logger.info("table %s: %s %s", step.table, step.aspect, step.outcome)
+                logger.info("table %s: %s %s %s", step.table, step.aspect, step.outcome, step.detail)
         except StorageError as exc:
             logger.warning("the tables could not be created: %s", exc)

@@ -1,4 +1,4 @@
-"""What the commands on tables did, aspect by aspect."""
+"""What the commands on tables plan and do, aspect by aspect."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of one aspect of a table."""
+    """What shall become (``create``, ``change``), or became, of one aspect of a table."""
 
+    CREATE = "create"
+    CHANGE = "change"
+    CANNOT_CHANGE = "cannot change"
     CREATED = "created"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     UNSUPPORTED = "unsupported"
     PENDING = "pending"
+    DENIED = "denied"
     DELETED = "deleted"
+
+    @property
+    def done(self) -> Outcome:
+        """What a plan's outcome is called once it has been carried out."""
+        return {Outcome.CREATE: Outcome.CREATED, Outcome.CHANGE: Outcome.CHANGED}.get(self, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One aspect of one table (``table``, ``index <name>``, ``stream``, ``ttl``, ``tags``) after a command."""
+    """One aspect of one table (``table``, ``index <name>``, ``stream``, ``ttl``, ``tags`` …) after a command."""
 
     table: str
     aspect: str

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import describe_table
-from sessions_dynamo.errors import StorageError, StorageUnavailable, TableMissing, error_code
+from sessions_dynamo.descriptions import describe_table, to_description
+from sessions_dynamo.errors import THROTTLES, StorageError, StorageUnavailable, TableMissing, error_code
+from sessions_dynamo.patience import PATIENCE as LOOK_PATIENCE
+from sessions_dynamo.patience import patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -21,8 +24,13 @@ PATIENCE: Final = 900.0
 Progress = Callable[[str, float], None]
 """Hears what is waited for, and for how many seconds it has been, at every look."""
 
-# What AWS answers while another change runs, and while Time to Live is locked after a change.
-_BUSY: Final = ("ResourceInUseException", "LimitExceededException")
+# What AWS answers while another change runs and when requests come too fast, when too many changes run or ran today,
+# and while Time to Live is locked after a change.
+_LIMITED: Final = frozenset({"LimitExceededException"})
+_BUSY: Final = (
+    frozenset({"ResourceInUseException", "ContinuousBackupsUnavailableException", "ConcurrentUpdateException"})
+    | THROTTLES
+) - _LIMITED
 _TTL_LOCKED: Final = "modified multiple times within a fixed interval"
 
 
@@ -33,36 +41,49 @@ def wait_until_active(
     patience: float = PATIENCE,
     progress: Progress | None = None,
 ) -> bool:
-    """Whether the table and all of its indexes became ACTIVE within ``patience`` seconds; 0 looks once.
+    """Whether the table, its indexes, replicas and encryption settled within ``patience`` seconds; 0 looks once.
 
-    Raises ``StorageUnavailable`` for a table that will not: one that is being deleted, archived or lost its key.
+    Raises ``StorageUnavailable`` for a table that will not: one that is being deleted, archived or lost its key. One
+    look that DynamoDB throttles or does not answer does not end the wait.
     """
     client = client or dynamodb()
-    for _ in polls(patience, f"{name} to become ACTIVE", progress):
+    for elapsed in polls(patience):
         try:
-            table = describe_table(client, name)
+            look = partial(describe_table, client, name)
+            table = to_description(client, patiently(look, first=not elapsed, patience=min(patience, LOOK_PATIENCE)))
         except TableMissing:
             # Right after CreateTable, DescribeTable may not see the table yet.
-            continue
-        status = table["TableStatus"]
-        if status not in ("ACTIVE", "CREATING", "UPDATING"):
-            raise StorageUnavailable(f"Table {name} is {status}: it can be neither used nor changed now.")
-        indexes = table.get("GlobalSecondaryIndexes", [])
-        if status == "ACTIVE" and all(index.get("IndexStatus", "ACTIVE") == "ACTIVE" for index in indexes):
+            busy: tuple[str, ...] = ("table CREATING",)
+        else:
+            if table.status not in ("ACTIVE", "CREATING", "UPDATING"):
+                raise StorageUnavailable(f"Table {name} is {table.status}: it can be neither used nor changed now.")
+            busy = table.unsettled
+        if not busy:
             return True
+        if progress:
+            progress(f"{name}: {', '.join(busy)}", elapsed)
     return False
 
 
-def polls(patience: float, what: str = "", progress: Progress | None = None) -> Iterator[None]:
-    """Come round at once and then ever more slowly, up to every 3 s, until ``patience`` seconds are over."""
+def polls(patience: float, what: str = "", progress: Progress | None = None) -> Iterator[float]:
+    """Come round at once and then ever more slowly, up to every 3 s, until ``patience`` seconds are over.
+
+    Yields the seconds since the first.
+    """
     began, pause = time.monotonic(), 0.1
-    yield
+    yield 0.0
     while (elapsed := time.monotonic() - began) < patience:
         if progress:
             progress(what, elapsed)
         time.sleep(min(pause, patience - elapsed))
         pause = min(pause * 1.5, 3)
-        yield
+        yield time.monotonic() - began
+
+
+def passes_soon(exc: StorageError) -> bool:
+    """Whether AWS refused because another change of the table runs or its backups are being set up, or throttled."""
+    cause = exc.__cause__
+    return isinstance(cause, ClientError) and error_code(cause) in _BUSY
 
 
 def retry_later(exc: StorageError) -> str | None:
@@ -73,4 +94,4 @@ def retry_later(exc: StorageError) -> str | None:
     message = cause.response["Error"].get("Message", "")
     if error_code(cause) == "ValidationException" and _TTL_LOCKED in message:
         return "AWS locks Time to Live for up to an hour after a change."
-    return message if error_code(cause) in _BUSY else None
+    return message if error_code(cause) in _BUSY | _LIMITED else None

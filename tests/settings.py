@@ -7,7 +7,10 @@ from unittest import mock
 
 import environ
 
-OURS = ("AWS_", "DYNAMODB_", "MCP_", "SESSION_", "EVENT_", "RECORD_", "MAX_EVENTS_", "SECRET_KEY", "LOG_LEVEL")
+OURS = (
+    *("AWS_", "DYNAMODB_", "MCP_", "SESSION_", "EVENT_", "RECORD_"),
+    *("MAX_EVENTS_", "SECRET_KEY", "LOG_LEVEL", "METRICS"),
+)
 for name in list(os.environ):
     if name.startswith(OURS) or name in ("ALLOWED_HOSTS", "BEHIND_TLS_PROXY", "CSRF_TRUSTED_ORIGINS", "DATABASE_URL"):
         del os.environ[name]
@@ -22,6 +25,8 @@ os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    # An emulator on a busy machine may answer later than a person waits.
+    "DYNAMODB_PAGE_SECONDS": "30",
     # Nothing listens there: a test that forgot its engine fails at once.
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
 }

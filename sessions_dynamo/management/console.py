@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 from botocore.exceptions import ConnectionError, HTTPClientError, InvalidRegionError
@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from sessions_dynamo.client import aws_client, embedded_endpoint
-from sessions_dynamo.descriptions import is_aws
+from sessions_dynamo.descriptions import NamedTable, TableDescription, is_aws, is_table_name, named_tables
 from sessions_dynamo.errors import AccessDenied, StorageError, StorageUnavailable, boto_errors
 from sessions_dynamo.steps import Outcome, Step
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
     from django.core.management.color import Style
     from mypy_boto3_dynamodb import DynamoDBClient
+
+INTERRUPTED: Final = 130
+"""What a shell reports of a program that Ctrl-C ended."""
 
 
 @contextmanager
@@ -54,6 +57,32 @@ def _regions() -> list[str]:
     return [region for partition in partitions for region in session.get_available_regions("dynamodb", partition)]
 
 
+def both_tables(options: Mapping[str, Any]) -> tuple[NamedTable, NamedTable]:
+    """The tables that ``--sessions-table`` and ``--events-table`` name, else the settings.
+
+    Raises ``CommandError`` for names that no two tables can have, before AWS is asked.
+    """
+    both = named_tables(options["sessions_table"], options["events_table"])
+    for table in both:
+        if not is_table_name(table.name):
+            raise CommandError(f"{table.name!r} is no table name: 3 to 255 letters, digits, and any of _ . - make one.")
+    if both[0].name == both[1].name:
+        raise CommandError(
+            f"Sessions and events cannot share the table {both[0].name}, for their keys differ: give --sessions-table"
+            " and --events-table different names."
+        )
+    return both
+
+
+@contextmanager
+def interruptible(message: str = "Interrupted. Nothing was changed.") -> Iterator[None]:
+    """Turn Ctrl-C into ``CommandError`` with the status that a shell reports of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandError(message, returncode=INTERRUPTED) from None
+
+
 def location(client: DynamoDBClient) -> str:
     """Where a command works: the region, and the account on AWS or else the endpoint."""
     region, endpoint = client.meta.region_name, client.meta.endpoint_url
@@ -67,7 +96,8 @@ def location(client: DynamoDBClient) -> str:
 def _account(region: str) -> str:
     try:
         with boto_errors("AWS STS"):
-            return str(aws_client("sts", region).get_caller_identity()["Account"])
+            # Once: it only tells where, and a network that does not reach it is told soon.
+            return str(aws_client("sts", region, quick=True).get_caller_identity()["Account"])
     except AccessDenied:
         return "unknown (STS refused)"
     except StorageUnavailable as exc:
@@ -79,12 +109,37 @@ def _account(region: str) -> str:
 
 def step_line(step: Step, style: Style, width: int) -> str:
     """One aspect of one table: what became of it, and why; ``width`` is the longest table name's."""
-    outcome = f"{step.outcome:11}"
-    if step.outcome in (Outcome.UNSUPPORTED, Outcome.PENDING):
+    outcome = f"{step.outcome:13}"
+    if step.outcome in (Outcome.CANNOT_CHANGE, Outcome.DENIED):
+        outcome = style.ERROR(outcome)
+    elif step.outcome in (Outcome.UNSUPPORTED, Outcome.PENDING):
         outcome = style.WARNING(outcome)
     elif step.outcome is not Outcome.UNCHANGED:
         outcome = style.SUCCESS(outcome)
     return f"{step.table:{width}}  {step.aspect:24} {outcome} {step.detail}".rstrip()
+
+
+def standing(live: TableDescription) -> str:
+    """What a table is now, in one line: only what was read."""
+    capacity = f" {live.read_capacity} read, {live.write_capacity} write" if live.read_capacity else ""
+    parts = [
+        live.status,
+        f"{live.billing_mode}{capacity}",
+        f"indexes {len(live.indexes)}",
+        f"stream {live.stream.view_type}" if live.stream.enabled else "stream off",
+    ]
+    if live.time_to_live:
+        on = f" on {live.time_to_live.attribute}" if live.time_to_live.attribute else ""
+        parts.append(f"TTL {live.time_to_live.status}{on}")
+    if live.point_in_time_recovery:
+        parts.append(f"PITR {live.point_in_time_recovery.status}")
+    if live.deletion_protection is not None:
+        parts.append(f"deletion protection {'on' if live.deletion_protection else 'off'}")
+    if live.encryption:
+        parts.append(f"encryption {live.encryption.type}")
+    if live.replicas:
+        parts.append("replicas " + ", ".join(f"{replica.region} {replica.status}" for replica in live.replicas))
+    return ", ".join(parts)
 
 
 class Waiting:

@@ -1,0 +1,1 @@
+"""One module an aspect of a table: what stands beside what is wanted, and the request that closes the gap."""

@@ -1,0 +1,35 @@
+"""Types of the commands' options: what argparse calls to read one, and to refuse it in words."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+
+
+def hours(text: str) -> timedelta:
+    """A span over 0, in hours, fractions too."""
+    try:
+        span = timedelta(hours=float(text))
+    except (ValueError, OverflowError):
+        span = timedelta(0)
+    if span <= timedelta(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours over 0, such as 12 or 0.5")
+    return span
+
+
+def seconds(text: str) -> float:
+    """Seconds over 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds over 0, such as 300")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number over 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number over 0, such as 1000")
+    return int(text)
