@@ -53,6 +53,12 @@ def delete(dynamodb: DynamoDBClient, table: str, keys: Iterable[Item]) -> int:
     return _write(dynamodb, table, ({"DeleteRequest": {"Key": key}} for key in keys))
 
 
+def delete_once(dynamodb: DynamoDBClient, table: str, keys: Sequence[Item]) -> list[Item]:
+    """Delete up to ``WRITE_SIZE`` keys in one request; returns the keys that DynamoDB left for another."""
+    unprocessed = _send(dynamodb, table, [{"DeleteRequest": {"Key": key}} for key in keys])
+    return [request["DeleteRequest"]["Key"] for request in unprocessed]
+
+
 def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Lists of ``size``, the last one shorter."""
     iterator = iter(items)
@@ -63,10 +69,9 @@ def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def _write(dynamodb: DynamoDBClient, table: str, requests: Iterable[Item]) -> int:
     written = 0
     for chunk in chunks(requests, WRITE_SIZE):
-        pending: Any = {table: chunk}
+        pending = chunk
         for attempt in range(ATTEMPTS):
-            with boto_errors(table):
-                pending = dynamodb.batch_write_item(RequestItems=pending).get("UnprocessedItems")
+            pending = _send(dynamodb, table, pending)
             if not pending:
                 break
             _back_off(attempt)
@@ -74,6 +79,13 @@ def _write(dynamodb: DynamoDBClient, table: str, requests: Iterable[Item]) -> in
             raise _throttled(table)
         written += len(chunk)
     return written
+
+
+def _send(dynamodb: DynamoDBClient, table: str, requests: list[Any]) -> list[Any]:
+    """One BatchWriteItem; returns what it left unprocessed."""
+    with boto_errors(table):
+        answer = dynamodb.batch_write_item(RequestItems={table: requests})
+    return answer.get("UnprocessedItems", {}).get(table, [])
 
 
 def _back_off(attempt: int) -> None:

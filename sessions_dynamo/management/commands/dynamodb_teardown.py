@@ -1,116 +1,248 @@
-"""Empty the tables, stop their streams, or delete them; shows what exists before it touches anything."""
+"""Back up the tables, empty them, stop their streams or delete them; shows what exists before it touches anything."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo import removal, tables
+from sessions_dynamo import backups, clearing, removal, tables
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import is_aws
-from sessions_dynamo.errors import TableMissing
-from sessions_dynamo.management.console import command_errors, location, step_line
-from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.errors import StorageError, TableMissing
+from sessions_dynamo.management.console import Waiting, command_errors, location, step_line
+from sessions_dynamo.management.progress import ProgressBar, duration
+from sessions_dynamo.management.questions import choose, confirm_names, on_terminal
+from sessions_dynamo.management.teardown import (
+    DESTRUCTIVE,
+    FULL_CLEANUP,
+    HELP,
+    MENU,
+    Action,
+    command_line,
+    items,
+    plan_line,
+    standing_line,
+)
+from sessions_dynamo.steps import Outcome, Report, Step
 from sessions_dynamo.tables import NamedTable, TableDescription
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ACTIONS = {
-    "clear_data": "delete all items, keep the tables",
-    "disable_streams": "turn off DynamoDB Streams",
-    "delete": "delete the tables",
-}
-_DESTRUCTIVE = ("clear_data", "delete")
+Standing = dict[NamedTable, TableDescription]
+
+
+@dataclass(slots=True)
+class Run:
+    """How far a run has come, for its last lines."""
+
+    actions: Sequence[Action] = ()
+    doing: str = ""
+    pending: list[Action] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    """Items, by table, that were written while it was cleared."""
+    stamp: str | None = None
+    """Of the backups that were made."""
 
 
 class Command(BaseCommand):
-    help = "Clears the tables' data, disables their streams or deletes them. Without an option it asks."
+    help = (
+        "Backs the tables up, clears their data, disables their streams or deletes them, in this order."
+        " Without an option it asks. Safe to run again after an interruption."
+    )
     requires_system_checks = (DYNAMODB,)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        for action, text in ACTIONS.items():
-            parser.add_argument(_flag(action), action="store_true", help=text)
+        for action, text in HELP.items():
+            parser.add_argument(action.flag, action="store_true", help=text)
+        parser.add_argument("--all", action="store_true", help="create backups, then delete: --backup --delete")
         parser.add_argument("--yes", action="store_true", help="do not ask before data is lost")
         parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
         parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
         parser.add_argument("--region", help="default: AWS_REGION")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        actions = [action for action in ACTIONS if options[action]]
-        if not actions and not sys.stdin.isatty():
-            flags = ", ".join(_flag(action) for action in ACTIONS)
+        actions = [action for action in Action if options[action] or (options["all"] and action in FULL_CLEANUP)]
+        if not actions and not on_terminal():
+            flags = ", ".join([*(action.flag for action in HELP), "--all"])
             raise CommandError(f"Say what to do, with one or more of {flags}.")
-        with command_errors(options["region"]):
-            client = dynamodb(options["region"])
-            self.stdout.write(f"DynamoDB: {location(client)}")
-            both = tables.named_tables(options["sessions_table"], options["events_table"])
-            standing = self._show(both, client)
-            if not standing:
-                return
-            actions = actions or self._ask()
-            if "delete" in actions:
-                # Before anything is lost: neither table is touched when one of them cannot go.
-                for live in standing.values():
-                    removal.refuse_if_protected(live)
-            if not options["yes"] and any(action in _DESTRUCTIVE for action in actions):
-                self._confirm(standing, actions)
-            width = max(len(table.name) for table in standing)
-            for action in actions:
-                for table in standing:
-                    self.stdout.write(step_line(self._act(action, table, client), self.style, width))
-                    self.stdout.flush()
+        self.waiting = Waiting(self.stdout)
+        self.run = Run()
+        try:
+            with command_errors(options["region"]):
+                self._teardown(actions, options)
+        except KeyboardInterrupt:
+            raise CommandError(self._interrupted(options), returncode=130) from None
+        finally:
+            self.waiting.clear()
 
-    def _show(self, both: Iterable[NamedTable], client: DynamoDBClient) -> dict[NamedTable, TableDescription]:
+    def _teardown(self, actions: Sequence[Action], options: dict[str, Any]) -> None:
+        client = dynamodb(options["region"])
+        self._say(f"DynamoDB: {location(client)}")
+        both = tables.named_tables(options["sessions_table"], options["events_table"])
+        standing = self._show(both, client)
+        if standing and not actions:
+            chosen = {action for place in choose([text for text, _ in MENU], self._say) for action in MENU[place][1]}
+            actions = [action for action in Action if action in chosen]
+        self.run.actions = actions
+        # Everything that speaks against it is said before anything is touched.
+        _refuse(standing, actions)
+        for action in actions if standing else ():
+            for table, live in standing.items():
+                self._say(f"Plan: {plan_line(action, table, live)}")
+        if not options["yes"]:
+            self._confirm(standing, actions)
+        for action in actions:
+            self._act(action, both, standing, client)
+        self._conclude(actions, both, client, options)
+
+    # --- What exists, and what shall become of it -------------------------------------------------------------
+
+    def _show(self, both: Sequence[NamedTable], client: DynamoDBClient) -> Standing:
         """Print what exists and return it."""
         standing = {}
         for table in both:
             try:
                 live = standing[table] = tables.describe(table.name, client)
             except TableMissing:
-                self.stdout.write(f"{table.name}: does not exist")
+                self._say(f"{table.name}: does not exist")
                 continue
-            size = filesizeformat(live.size_bytes or 0).replace("\xa0", " ")
-            stream = "stream on" if live.stream.enabled else "stream off"
-            self.stdout.write(f"{table.name}: {live.status}, {live.item_count} items, {size}, {stream}")
+            self._say(f"{table.name}: {standing_line(live)}")
         if standing and is_aws(client):
-            self.stdout.write("AWS refreshes the counts of items and bytes about every six hours.")
+            self._say("AWS refreshes the counts of items and bytes about every six hours.")
         return standing
 
-    def _ask(self) -> list[str]:
-        for number, text in enumerate(ACTIONS.values(), start=1):
-            self.stdout.write(f"{number}. {text}")
-        answer = input("What to do, such as 1 or 1,2 (nothing: leave all as it is)? ")
-        numbers = [part.strip() for part in answer.split(",") if part.strip()]
-        choices = dict(zip(map(str, range(1, len(ACTIONS) + 1)), ACTIONS, strict=True))
-        if unknown := [number for number in numbers if number not in choices]:
-            raise CommandError(f"There is no choice {', '.join(unknown)}. Nothing was changed.")
-        return [action for number, action in choices.items() if number in numbers]
-
-    def _confirm(self, standing: Iterable[NamedTable], actions: Iterable[str]) -> None:
-        what = " and ".join(ACTIONS[action].partition(",")[0] for action in actions if action in _DESTRUCTIVE)
-        if not sys.stdin.isatty():
+    def _confirm(self, standing: Standing, actions: Sequence[Action]) -> None:
+        losing = [action for action in actions if action in DESTRUCTIVE]
+        if not standing or not losing:
+            return
+        what = " and ".join(HELP[action].partition(",")[0] for action in losing)
+        if not on_terminal():
             raise CommandError(f"To {what} cannot be undone: add --yes. Nothing was changed.")
-        self.stdout.write(self.style.WARNING(f"To {what} cannot be undone."))
-        for table in standing:
-            if input(f"Type the table's name, {table.name}, to go on: ").strip() != table.name:
-                raise CommandError("That is not the table's name. Nothing was changed.")
+        self._say(self.style.WARNING(f"To {what} cannot be undone."))
+        confirm_names(table.name for table in standing)
 
-    def _act(self, action: str, table: NamedTable, client: DynamoDBClient) -> Step:
+    # --- The change -------------------------------------------------------------------------------------------
+
+    def _act(self, action: Action, both: Sequence[NamedTable], standing: Standing, client: DynamoDBClient) -> None:
+        report = partial(self._report, action, max(len(table.name) for table in both))
+        # A table that is on its way out holds nothing that could still be kept or cleared.
+        usable = {table: live for table, live in standing.items() if live.status != "DELETING"}
         match action:
-            case "clear_data":
-                count = removal.clear_data(table, client=client)
-                return Step(table.name, "items", Outcome.DELETED if count else Outcome.UNCHANGED, f"{count} items")
-            case "disable_streams":
-                return removal.disable_stream(table.name, client=client)
-            case _:
-                return removal.delete_table(table.name, client=client)
+            case Action.BACKUP:
+                if usable:
+                    self._back_up(list(usable), client, report)
+            case Action.CLEAR_DATA:
+                for table, live in usable.items():
+                    report(self._clear(table, live, client))
+            case Action.DISABLE_STREAMS:
+                for table, live in usable.items():
+                    report(self._disable_stream(table, live, client))
+            case Action.DELETE:
+                for table in both:
+                    self._delete(table, table in standing, client, report)
+
+    def _back_up(self, usable: Sequence[NamedTable], client: DynamoDBClient, report: Report) -> None:
+        self.run.doing = f"backing up {' and '.join(table.name for table in usable)}"
+        try:
+            made = backups.create(usable, client=client, progress=self.waiting, report=report)
+        except StorageError as exc:
+            raise type(exc)(f"{exc}\nNo table was changed: nothing is done without its backup.") from exc.__cause__
+        self.run.stamp = made[0].stamp
+
+    def _clear(self, table: NamedTable, live: TableDescription, client: DynamoDBClient) -> Step:
+        self.run.doing = f"clearing {table.name}"
+        bar = ProgressBar(self.stdout, table.name, live.item_count)
+        try:
+            cleared = clearing.clear(table, client=client, heard=bar)
+        except BaseException:
+            bar.clear()
+            self._say(f"{table.name}: {items(bar.done)} deleted, then it was cut short")
+            raise
+        bar.clear()
+        self.run.left[table.name] = cleared.left
+        if not cleared.deleted and not cleared.left:
+            return Step(table.name, "items", Outcome.UNCHANGED, "none")
+        detail = f"{items(cleared.deleted)} in {duration(bar.seconds)}, {bar.rate:,.0f} a second"
+        if cleared.left:
+            detail += f"; {items(cleared.left)} written meanwhile, and still there"
+        return Step(table.name, "items", Outcome.DELETED, detail)
+
+    def _disable_stream(self, table: NamedTable, live: TableDescription, client: DynamoDBClient) -> Step:
+        self.run.doing = f"turning off the stream of {table.name}"
+        if regions := removal.replica_regions(live):
+            # Deletion follows, or it would have been refused.
+            return Step(table.name, "stream", Outcome.UNCHANGED, f"on, for the replicas in {', '.join(regions)}")
+        return removal.disable_stream(table.name, client=client, progress=self.waiting)
+
+    def _delete(self, table: NamedTable, stood: bool, client: DynamoDBClient, report: Report) -> None:
+        if stood:
+            self.run.doing = f"deleting {table.name}"
+            try:
+                report(removal.delete_table(table.name, client=client, progress=self.waiting, report=report))
+                return
+            except TableMissing:
+                # Somebody else was first.
+                report(Step(table.name, "table", Outcome.DELETED))
+        if step := removal.forget_deleted(table, client=client):
+            self.run.doing = f"deleting {table.name}"
+            report(step)
+
+    def _report(self, action: Action, width: int, step: Step) -> None:
+        self.waiting.clear()
+        if step.outcome is Outcome.PENDING and action not in self.run.pending:
+            self.run.pending.append(action)
+        self._say(step_line(step, self.style, width))
+
+    # --- What now stands --------------------------------------------------------------------------------------
+
+    def _conclude(
+        self, actions: Sequence[Action], both: Sequence[NamedTable], client: DynamoDBClient, options: dict[str, Any]
+    ) -> None:
+        if not self.run.doing:
+            self._say("Nothing was changed.")
+            return
+        self._say("Now:")
+        for table in both:
+            try:
+                live = tables.describe(table.name, client)
+            except TableMissing:
+                self._say(f"{table.name}: does not exist")
+            else:
+                self._say(f"{table.name}: {standing_line(live, self.run.left.get(table.name))}")
+        if self.run.stamp:
+            self._say(f"To restore the backups: python manage.py dynamodb_restore --set {self.run.stamp}")
+        if self.run.pending:
+            self._say("Some of it is pending.")
+            self._say(f"Next: {command_line(self.run.pending, options)}")
+        elif Action.DELETE in actions or Action.DISABLE_STREAMS in actions:
+            self._say("To make the tables, or their streams, again: python manage.py dynamodb_setup")
+        elif any(self.run.left.values()):
+            self._say(f"Next: stop the servers that write, then {command_line([Action.CLEAR_DATA], options)}")
+
+    def _interrupted(self, options: dict[str, Any]) -> str:
+        if not self.run.doing:
+            return "\nInterrupted. Nothing was changed."
+        return (
+            f"\nInterrupted while {self.run.doing}. What was done stands, and AWS goes on with what it was asked for."
+            f" To do the rest: {command_line(self.run.actions, options)}"
+        )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
 
-def _flag(action: str) -> str:
-    return "--" + action.replace("_", "-")
+def _refuse(standing: Standing, actions: Sequence[Action]) -> None:
+    for table, live in standing.items():
+        if Action.CLEAR_DATA in actions:
+            clearing.refuse_if_foreign(table, live)
+        if Action.DELETE in actions:
+            removal.refuse_if_protected(live)
+        elif Action.DISABLE_STREAMS in actions:
+            removal.refuse_if_stream_is_needed(live)

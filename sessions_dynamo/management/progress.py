@@ -1,0 +1,80 @@
+"""How far a long count has come: one line that changes on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from django.core.management.base import OutputWrapper
+
+
+class ProgressBar:
+    """Items done, items a second and time left, for a command; ``expected`` is about how many there are, if known."""
+
+    BAR: Final = 24
+    """Characters of the bar itself."""
+    LOG_SECONDS: Final = 30.0
+    """Off a terminal, a line this often."""
+
+    def __init__(self, out: OutputWrapper, what: str, expected: int | None = None) -> None:
+        self._out = out
+        self._what = what
+        self._expected = expected or 0
+        self._logged = 0.0
+        self._shown = 0
+        self.done = 0
+        self.seconds = 0.0
+
+    def __call__(self, done: int, seconds: float) -> None:
+        """Show that ``done`` items are done, ``seconds`` after the start."""
+        self.done, self.seconds = done, seconds
+        if self._out.isatty():
+            # Cut, because a line that the terminal wraps cannot be overwritten.
+            line = self._line(self._bar())[: shutil.get_terminal_size().columns - 1]
+            self._out.write(f"\r{line:{self._shown}}", ending="")
+            self._out.flush()
+            self._shown = len(line)
+        elif seconds - self._logged >= self.LOG_SECONDS:
+            self._out.write(self._line(""))
+            self._out.flush()
+            self._logged = seconds
+
+    def clear(self) -> None:
+        """Take the line away, before another is written."""
+        if self._shown:
+            self._out.write(f"\r{'':{self._shown}}\r", ending="")
+            self._shown = 0
+
+    @property
+    def rate(self) -> float:
+        """Items a second since the start."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    def _line(self, bar: str) -> str:
+        line = f"{self._what}: {bar}{self.done:,}"
+        if self._counts:
+            line += f" of about {self._expected:,}"
+        line += f" items, {self.rate:,.0f} a second"
+        if self._counts and self.rate:
+            line += f", {duration((self._expected - self.done) / self.rate)} left"
+        return line
+
+    def _bar(self) -> str:
+        if not self._counts:
+            return ""
+        full = self.BAR * self.done // self._expected
+        return f"[{'#' * full}{'.' * (self.BAR - full)}] "
+
+    @property
+    def _counts(self) -> bool:
+        """Whether what was expected can still be believed."""
+        return self._expected >= max(self.done, 1)
+
+
+def duration(seconds: float) -> str:
+    """A span of time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
