@@ -1,0 +1,110 @@
+"""Tables with every kind of item, and what an export of them must hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sessions_dynamo import batches, schema
+from sessions_dynamo.calls import Call, CallRecorder
+from sessions_dynamo.descriptions import NamedTable
+from sessions_dynamo.events import PART_BYTES, Event, EventStore
+from sessions_dynamo.sessions import SessionStore
+from sessions_dynamo.streams import Lease, StreamStore
+from tests.sessions_dynamo.support import raw_items, state_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+Both = tuple[NamedTable, NamedTable]
+
+LARGE = "x" * 5000
+ODD_TEXT = 'Zürich 東京 🚀 \u2028 \x00 \x1f " \\ \r\n\t end'
+
+
+def both_tables(sessions: SessionStore, events: EventStore) -> Both:
+    return NamedTable(sessions.table, schema.SESSIONS), NamedTable(events.table, schema.EVENTS)
+
+
+def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
+    """A session with an item of every kind, through the stores; one that has ended; and one item of each data type."""
+    state = state_of(text=ODD_TEXT, number=1e300, deep=[[[{"": None}]]], large=LARGE, huge="é" * 190_000)
+    session = sessions.create("full", principal="user:1", protocol_version="2025-11-25", state=state)
+    sessions.incr(session, "calls", 10**30)
+    sessions.subscribe(session, "file:///b")
+    sessions.subscribe(session, "file:///a")
+    sessions.set_global_state(session, "us-west-2", {"cache_warmed": True})
+    sessions.set_global_state(session, "nowhere-else-1", ODD_TEXT)
+    sessions.create("ended")
+    sessions.terminate("ended")
+    streams = StreamStore(events)
+    stream_id, standalone = schema.time_ordered_id(), schema.standalone_stream_id(1_763_700_000_000)
+    opened = [_event(stream_id, 0, ODD_TEXT, retry=500), _event(stream_id, 1, "é" * PART_BYTES)]
+    streams.open(Lease("full", stream_id, "worker", 1_763_700_000_000, '"id"'), opened)
+    streams.end(_event(stream_id, 2, "{}"))
+    streams.claim("full", standalone, "worker")
+    streams.send("full", standalone, "notifications/message", "{}")
+    streams.reply("full", "1", "y" * (PART_BYTES + 1))
+    streams.publish("worker", "resources", {})
+    recorder = CallRecorder(events)
+    recorder.record(Call("full", datetime.now(UTC), "tools/call", "ok", 12.5, tool="store", request_body=ODD_TEXT))
+    recorder.close()
+    every_type: Item = {
+        "session_id": {"S": "typed"},
+        "event_id": {"S": "by hand"},
+        "B": {"B": bytes(range(256))},
+        "BS": {"BS": [b"\x00", b"\xff\xfe"]},
+        "SS": {"SS": ["a", "ü"]},
+        "NS": {"NS": ["1", "-2.5", "12345678901234567890123456789012345678"]},
+        "N": {"N": "-1.0000000000000000000000000000000000001"},
+        "L": {"L": [{"NULL": True}, {"BOOL": False}, {"M": {}}, {"B": b"\x80"}]},
+        "M": {"M": {"S": {"S": ""}, "N": {"N": "0"}, "deeper": {"M": {"L": {"L": []}}}}},
+    }
+    batches.put(events.dynamodb, events.table, [every_type])
+    batches.put(sessions.dynamodb, sessions.table, [{"session_id": {"S": "none of ours#"}, "B": {"B": b"\x00\xff"}}])
+
+
+def make_many(sessions: SessionStore, events: EventStore, count: int) -> None:
+    """Many sessions, each with state and a few events, every tenth with a large value."""
+    for number in range(count):
+        name, now = f"session-{number}", datetime.now(UTC)
+        state = state_of(number=number, text=ODD_TEXT) if number % 10 else state_of(number=number, large=LARGE)
+        sessions.create(name, principal=f"user:{number % 7}", state=state)
+        stream_id = schema.time_ordered_id()
+        events.append([Event(name, stream_id, step, "m", f'{{"n":{step}}}', now) for step in range(3)])
+
+
+def contents(dynamodb: DynamoDBClient, both: Both) -> dict[str, list[Item]]:
+    """Every item of both tables but the bus's, in the order of their keys, made comparable."""
+    found = {}
+    for table in both:
+        keys = [key.name for key in table.schema.keys]
+        items = [item for item in raw_items(dynamodb, table.name) if item["session_id"]["S"] != schema.BUS_PARTITION]
+        items.sort(key=lambda item: [item[key]["S"] for key in keys])
+        found[table.schema.purpose] = [{name: normal(value) for name, value in item.items()} for item in items]
+    return found
+
+
+def normal(value: Item) -> Item:
+    """A typed attribute; engines differ in the order of sets and in zeros behind a decimal point."""
+    [(kind, content)] = value.items()
+    match kind:
+        case "N":
+            return {kind: Decimal(content)}
+        case "NS":
+            return {kind: sorted(map(Decimal, content))}
+        case "SS" | "BS":
+            return {kind: sorted(content)}
+        case "M":
+            return {kind: {name: normal(each) for name, each in content.items()}}
+        case "L":
+            return {kind: [normal(each) for each in content]}
+        case _:
+            return {kind: content}
+
+
+def _event(stream_id: str, sequence: int, data: str, retry: int | None = None) -> Event:
+    at = datetime.now(UTC) - timedelta(seconds=1)
+    return Event("full", stream_id, sequence, "notifications/message", data, at, retry)
