@@ -13,3 +13,4 @@ class SessionsDynamoConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("sessions_dynamo.checks")
+        import_module("sessions_dynamo.metrics.checks")

@@ -33,7 +33,7 @@ from mcpsite.endpoint.streams.notifications import Notifications
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
-from sessions_dynamo import schema
+from sessions_dynamo import metrics, schema
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.sessions import Session, SessionStore
 from sessions_dynamo.sessions import default_store as default_sessions
@@ -180,12 +180,15 @@ class Worker:
         stream_id = position[0]
         if stream_id == stream_id_of(session):
             await self.hold(session, outbox, cursor)
+            metrics.count("StreamResumed")
             return
         lease = await self.store(self.streams.lease, session.session_id, stream_id)
         if lease is None:
             raise UnknownStream
         follower = Follower(self, session.session_id, cursor, stream_id, outbox, lease.expires)
-        if await follower.poll():
+        goes_on = await follower.poll()
+        metrics.count("StreamResumed")
+        if goes_on:
             self._followers.add(follower)
             self._stir()
 

@@ -1,0 +1,125 @@
+"""Sends what was counted once a minute from a background thread, and at the end of the process.
+
+What cannot be sent is dropped and logged; no request waits for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.signals import request_finished
+
+from sessions_dynamo.metrics import emf, put
+from sessions_dynamo.metrics.samples import Metric, Samples
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS: Final = 60.0
+LOG_SECONDS: Final = 600.0
+"""A CloudWatch that stays away is logged this often."""
+
+SENDERS: Final[Mapping[str, Callable[[Sequence[Metric]], None]]] = {"emf": emf.send, "put": put.send}
+"""What ``METRICS`` may be, besides ``off``."""
+
+
+class Reporter:
+    """A process's samples and the thread that sends them. The thread starts with the first sample: after any fork."""
+
+    def __init__(self) -> None:
+        self.samples = Samples()
+        self._waiting: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._dropped = 0
+        self._logged_at = float("-inf")
+
+    def start(self) -> None:
+        """Start the thread, unless it runs."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+                    self._thread.start()
+
+    def flush(self, timeout: float) -> None:
+        """Have everything sent that was counted so far; wait at most ``timeout`` seconds."""
+        if self._thread is not None:
+            sent = threading.Event()
+            self._waiting.put(sent)
+            sent.wait(timeout)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                sent = self._waiting.get(timeout=INTERVAL_SECONDS)
+            except queue.Empty:
+                sent = None
+            self._send()
+            if sent is not None:
+                sent.set()
+
+    def _send(self) -> None:
+        metrics = self.samples.take()
+        sender = SENDERS.get(settings.METRICS)
+        if not metrics or sender is None:
+            return
+        try:
+            sender(metrics)
+        except Exception as exc:  # Whatever it was, the next minute is sent.
+            self._dropped += len(metrics)
+            if time.monotonic() - self._logged_at >= LOG_SECONDS:
+                logger.warning("%d metrics were dropped: %s", self._dropped, exc)
+                self._dropped, self._logged_at = 0, time.monotonic()
+
+
+_reporter = Reporter()
+
+
+def enabled() -> bool:
+    """Whether anything is counted."""
+    return settings.METRICS in SENDERS
+
+
+def count(name: str, value: int = 1, *, tool: str | None = None) -> None:
+    """Add to a count; ``tool`` must be a tool of the server's, not any name that a client sent."""
+    if enabled() and value:
+        _reporter.samples.count(name, value, tool)
+        _reporter.start()
+
+
+def timing(name: str, ms: float, *, tool: str | None = None) -> None:
+    """Add a measured time, in milliseconds."""
+    if enabled():
+        _reporter.samples.time(name, ms, tool)
+        _reporter.start()
+
+
+def flush(timeout: float = 5.0) -> None:
+    """Have everything sent that was counted so far; wait at most ``timeout`` seconds."""
+    _reporter.flush(timeout)
+
+
+def _begin_anew() -> None:
+    """In a forked child: the parent's thread does not run there, and its samples are the parent's to send."""
+    global _reporter
+    _reporter = Reporter()
+
+
+def _flush_on_lambda(**_: Any) -> None:
+    """Lambda freezes the process between requests, and ends it unasked."""
+    if settings.METRICS == "emf" and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        flush()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+request_finished.connect(_flush_on_lambda)
+# Exit handlers run last first: this one comes after the event loop's, whose last handlers still count.
+atexit.register(flush)
