@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,27 @@ from pytest_django import Settings
 from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.tables import ensure_tables
 from tests.engines import ENGINES, EngineMissing
+from tests.iam import session as aws_calls
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _missing: dict[str, str] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    aws_calls.begin(config)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    if items:
+        aws_calls.note_deselected(items[0].config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hold the calls against the policies when all of them have been made."""
+    items.sort(key=lambda item: item.path.name == "test_iam.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,13 @@
+"""Python imports this by its name when it starts with this directory on its path: it starts the recorder there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+_spec = importlib.util.spec_from_file_location("aws_call_recorder", Path(__file__).parents[1] / "recorder.py")
+if _spec and _spec.loader and "IAM_CALLS_DIRECTORY" in os.environ:
+    _recorder = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(_recorder)
+    _recorder.install(Path(os.environ["IAM_CALLS_DIRECTORY"]))

@@ -1,0 +1,130 @@
+"""Which role makes a call: told by the outermost frame of this project, as far as it says anything.
+
+A thread's frames are those of its work; where that is a part of the library, whoever gave it the work decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+SERVE: Final = "serve"
+OPERATE: Final = "operate"
+READ_ONLY: Final = "read-only"
+ROLES: Final = (SERVE, OPERATE, READ_ONLY)
+
+Roles = tuple[str, ...]
+
+SAYS_NOTHING: Final = (
+    "mcpsite.health:HealthMiddleware",
+    "mcpsite.endpoint.security:TransportSecurityMiddleware",
+    "mcpsite.gunicorn_worker",
+    "mcpsite.lambda_handler",
+    "mcpsite.wsgi",
+    "sessions_dynamo.staff.shell",
+)
+"""What every request or command passes through."""
+
+ENTRIES: Final[Mapping[str, Roles]] = {
+    "mcpsite.endpoint": (SERVE,),
+    "mcpsite.health:readyz": (SERVE, READ_ONLY),
+    "mcpsite.server": (SERVE,),
+    "mcpsite.try_it": (SERVE,),
+    # Threads of a process that serves; sessions_expire has metrics too.
+    "sessions_dynamo.calls:CallRecorder": (SERVE,),
+    "sessions_dynamo.metrics.reporter": (SERVE, OPERATE),
+    # DYNAMODB_CREATE_TABLES, which the embedded DynamoDB has on.
+    "sessions_dynamo.startup": (OPERATE,),
+    "sessions_dynamo.management.commands.runserver": (OPERATE,),
+    "sessions_dynamo.management.commands.dynamodb_backup": (OPERATE,),
+    "sessions_dynamo.management.commands.dynamodb_restore": (OPERATE,),
+    "sessions_dynamo.management.commands.dynamodb_setup": (OPERATE,),
+    "sessions_dynamo.management.commands.dynamodb_status": (READ_ONLY,),
+    "sessions_dynamo.management.commands.dynamodb_teardown": (OPERATE,),
+    "sessions_dynamo.management.commands.sessions_expire": (OPERATE,),
+    "sessions_dynamo.management.commands.sessions_export": (OPERATE, READ_ONLY),
+    "sessions_dynamo.management.commands.sessions_import": (OPERATE,),
+    # Staff pages: those of sessions work where the endpoint is served, those for looking with read-only alone.
+    "sessions_dynamo.staff.backup_pages:create": (OPERATE,),
+    "sessions_dynamo.staff.backup_pages:delete": (OPERATE,),
+    "sessions_dynamo.staff.backup_pages:page": (READ_ONLY,),
+    "sessions_dynamo.staff.dashboard": (READ_ONLY,),
+    "sessions_dynamo.staff.event_list": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.navigation": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.restore_pages:complete": (OPERATE,),
+    "sessions_dynamo.staff.restore_pages:restore": (OPERATE,),
+    "sessions_dynamo.staff.restore_pages:restored": (READ_ONLY,),
+    "sessions_dynamo.staff.session_actions:_encoded": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.session_actions:delete": (SERVE,),
+    "sessions_dynamo.staff.session_actions:export": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.session_actions:terminate": (SERVE,),
+    "sessions_dynamo.staff.session_detail": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.session_list:delete_selected": (SERVE,),
+    "sessions_dynamo.staff.session_list:session_list": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.session_list:terminate_selected": (SERVE,),
+    "sessions_dynamo.staff.session_state:add": (SERVE,),
+    "sessions_dynamo.staff.session_state:delete": (SERVE,),
+    "sessions_dynamo.staff.session_state:download": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.session_state:edit": (SERVE,),
+    "sessions_dynamo.staff.session_state:value": (SERVE, READ_ONLY),
+    "sessions_dynamo.staff.table_pages:converge": (OPERATE,),
+    "sessions_dynamo.staff.table_pages:page": (READ_ONLY,),
+}
+"""Where somebody's request enters: a view, a command, a thread. All of the roles must allow what it does."""
+
+LIBRARY: Final[Mapping[str, Roles]] = {
+    "sessions_dynamo": ROLES,
+    "sessions_dynamo.aspects": (OPERATE,),
+    "sessions_dynamo.carry_over": (OPERATE,),
+    "sessions_dynamo.convergence": (OPERATE,),
+    "sessions_dynamo.removal": (OPERATE,),
+    "sessions_dynamo.restores": (OPERATE,),
+    "sessions_dynamo.tables": (OPERATE,),
+    # Each view and command is an entry of its own; these are their parts.
+    "sessions_dynamo.management.commands": (),
+    "sessions_dynamo.staff": (),
+    "sessions_dynamo.staff.bulk": (SERVE,),
+    "sessions_dynamo.staff.table_readings": (READ_ONLY,),
+}
+"""What entries call, as threads and tests do without one: one of the roles must allow it, an only one counts."""
+
+
+class UnknownCaller(LookupError):
+    """A frame of this project that no table here names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who made a call, and the roles that it may be made in."""
+
+    frame: str
+    roles: Roles
+    is_certain: bool
+    """False where a test called what several roles call: nothing says for which."""
+
+
+def caller(stacks: Sequence[Sequence[str]]) -> Caller:
+    """The caller, from the stacks of a call: its own thread's first, each outermost first. Raises ``UnknownCaller``."""
+    library = None
+    for stack in stacks:
+        frame = next((frame for frame in stack if not _longest(frame, SAYS_NOTHING)), None)
+        if frame is None:
+            continue
+        if entry := _longest(frame, ENTRIES):
+            return Caller(frame, ENTRIES[entry], is_certain=True)
+        roles = LIBRARY.get(_longest(frame, LIBRARY), ())
+        if not roles:
+            raise UnknownCaller(
+                f"{frame} calls AWS, and tests/iam/roles.py does not say for which role: add it to ENTRIES if a request"
+                " or a command begins there, to LIBRARY if others call it."
+            )
+        library = Caller(frame, roles, is_certain=len(roles) == 1)
+    if library is None:
+        raise UnknownCaller(f"tests/iam/roles.py has all of these in SAYS_NOTHING, and one of them calls AWS: {stacks}")
+    return library
+
+
+def _longest(frame: str, names: Sequence[str] | Mapping[str, Roles]) -> str:
+    """The longest of the names that a frame is, or lies in; empty without one."""
+    return max((name for name in names if frame == name or frame.startswith((f"{name}:", f"{name}."))), default="")
