@@ -1,13 +1,16 @@
 """The site's URLs: the MCP endpoint and the staff pages. ``HealthMiddleware`` answers the health routes."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from mcpsite.endpoint.views import mcp_endpoint
+from mcpsite.try_it.views import try_it
 
 urlpatterns = [
     path("mcp", mcp_endpoint, name="mcp"),
+    path("admin/try-it/", try_it, name="try-it"),
+    path("admin/", include("sessions_dynamo.staff.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -137,10 +137,12 @@ def recent_calls(store: EventStore, session_id: str, limit: int = 50) -> list[Ca
         ScanIndexForward=False,
         Limit=limit,
     )
-    return [_call(item) for item in islice(items, limit)]
+    return [decode(item) for item in islice(items, limit)]
 
 
-def _call(item: dict[str, Any]) -> Call:
+def decode(item: dict[str, Any]) -> Call:
+    """The call of an item."""
+
     def text(name: str) -> str | None:
         return item[name]["S"] if name in item else None
 

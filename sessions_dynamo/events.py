@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from sessions_dynamo import batches, client, pages, schema
+from sessions_dynamo import batches, client, metrics, pages, schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
 from sessions_dynamo.schema import EventKind
 
@@ -58,6 +58,14 @@ class Event:
         return schema.event_id(self.stream_id, self.sequence)
 
 
+@dataclass(slots=True)
+class Stored:
+    """What the index tells of one session's items: since when there are any (ms), and how many are events."""
+
+    since: int
+    events: int = 0
+
+
 class EventStore:
     """Stores, replays, counts and trims events. Thread-safe: one serves a whole process."""
 
@@ -68,10 +76,10 @@ class EventStore:
         self.max_events = max_events
 
     @classmethod
-    def from_settings(cls) -> Self:
-        """The store that the settings describe."""
+    def from_settings(cls, *, quick: bool = False) -> Self:
+        """The store that the settings describe; ``quick`` is for pages."""
         return cls(
-            client.dynamodb(),
+            client.dynamodb(quick=quick),
             settings.DYNAMODB_EVENTS_TABLE,
             event_ttl=timedelta(hours=settings.EVENT_TTL_HOURS),
             max_events=settings.MAX_EVENTS_PER_SESSION,
@@ -129,6 +137,12 @@ class EventStore:
                     break
         return newest[::-1]
 
+    def get(self, session_id: str, event_id: str) -> Event | None:
+        """One event, whole; ``None`` where there is none, or parts of it are missing. One request for 1 MB."""
+        if schema.parse_event_id(event_id) is None:
+            return None
+        return next(_join(self._query(session_id, event_id, f"{event_id}.:")), None)
+
     def count(self, session_id: str) -> int:
         """How many events the session has stored."""
         query = self._between(session_id, "0", schema.STREAMS_END)
@@ -166,6 +180,7 @@ class EventStore:
 
         By chance rather than by a counter: no read, no shared state, and right for any number of workers.
         """
+        metrics.count("EventsStored", stored)  # Here, because every way of storing ends here.
         if random.random() * self.max_events < TRIM_SHARE * stored:  # noqa: S311
             try:
                 self.trim(session_id)
@@ -175,15 +190,32 @@ class EventStore:
 
     def delete(self, session_id: str) -> int:
         """Delete every item of the session, of every kind; how many there were."""
-        items = pages.query_all(
+        query = self._partition(session_id) | {"ProjectionExpression": "session_id, event_id"}
+        return batches.delete(self.dynamodb, self.table, pages.query_all(self.dynamodb, **query))
+
+    def count_items(self, session_id: str) -> int:
+        """How many items of every kind the session has: what ``delete`` would delete."""
+        return pages.count_all(self.dynamodb, **self._partition(session_id))
+
+    def stored_by_session(self, shard: str) -> dict[str, Stored]:
+        """What one index shard's sessions have stored, by session, with what has expired and is not deleted yet.
+
+        By one Query of the index, keys only and eventually consistent: no item is read.
+        """
+        index = schema.TIMESTAMP_INDEX
+        found: dict[str, Stored] = {}
+        for row in pages.query_all(
             self.dynamodb,
             TableName=self.table,
-            KeyConditionExpression="session_id = :session",
-            ExpressionAttributeValues={":session": {"S": session_id}},
-            ProjectionExpression="session_id, event_id",
-            ConsistentRead=True,
-        )
-        return batches.delete(self.dynamodb, self.table, items)
+            IndexName=index.name,
+            KeyConditionExpression="#shard = :shard",
+            ExpressionAttributeNames={"#shard": index.partition.name},
+            ExpressionAttributeValues={":shard": {"S": shard}},
+        ):
+            session_id, key = row["session_id"]["S"], row["event_id"]["S"]
+            stored = found.setdefault(session_id, Stored(int(row[index.sort.name]["N"])))
+            stored.events += schema.kind_of(session_id, key) in _EVENTS
+        return found
 
     # --- Inside -----------------------------------------------------------------------------------------------
 
@@ -221,6 +253,15 @@ class EventStore:
 
     def _ttl(self) -> Item:
         return {"N": str(int((datetime.now(UTC) + self.event_ttl).timestamp()))}
+
+    def _partition(self, session_id: str) -> dict[str, Any]:
+        """A Query of all that the session has, expired or not."""
+        return {
+            "TableName": self.table,
+            "KeyConditionExpression": "session_id = :session",
+            "ExpressionAttributeValues": {":session": {"S": session_id}},
+            "ConsistentRead": True,
+        }
 
     def _between(self, session_id: str, first: str, last: str) -> dict[str, Any]:
         """A Query that leaves out what has expired: Time to Live deletes late, and the parts of an event one by one."""

@@ -5,25 +5,30 @@ Index reads are eventually consistent; what a page shows of a session is read fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Literal
+from typing import Any, Final
 
 from sessions_dynamo import batches, pages, schema, session_items
+from sessions_dynamo.errors import boto_errors
+from sessions_dynamo.session_filters import EVERY_SESSION, Order, SessionFilter
 from sessions_dynamo.session_items import Session, to_ms
 from sessions_dynamo.sessions import SessionStore, default_store
 from sessions_dynamo.state import Spilled
 
-Order = Literal["last_activity", "created_at"]
+__all__ = ["Order", "SessionList", "default_list"]
+
+MAX_ROWS: Final = 496
+"""Index rows that one page looks at for a filter that reads items: 62 of each shard, and 5 BatchGetItems."""
 
 
 class SessionList:
     """The sessions of a store's table."""
 
     def __init__(self, store: SessionStore) -> None:
-        self._store = store
+        self.store = store
         self._dynamodb = store.dynamodb
         self.table = store.table
 
@@ -34,23 +39,77 @@ class SessionList:
         newest_first: bool = True,
         limit: int = 50,
         cursor: str | None = None,
+        filters: SessionFilter = EVERY_SESSION,
     ) -> pages.Page[Session]:
         """A page of at most 100 sessions, live or not, without their state.
 
-        One Query a shard and one BatchGetItem, whatever the table holds. ``cursor`` is the ``next_cursor`` of the
-        page before; a damaged one raises ``ValueError``.
+        One Query a shard, or one for a principal, and one BatchGetItem, whatever the table holds. A filter that reads
+        items looks at ``MAX_ROWS`` rows at most, 100 a BatchGetItem, so its page may be short, or empty, and not the
+        last. ``cursor`` is one of another page; a damaged one raises ``ValueError``.
         """
-        index = schema.LAST_ACTIVITY_INDEX if order == "last_activity" else schema.CREATED_AT_INDEX
-        keys, next_cursor = pages.merge_shards(
+        limit = min(limit, batches.GET_SIZE)
+        now = datetime.now(UTC)
+        span = filters.span(order, newest_first=newest_first, now=now, session_ttl=self.store.session_ttl)
+        salt = pages.salt_of(self.table, span, filters)
+        stretch = pages.read(
             self._dynamodb,
             self.table,
-            index,
             schema.SESSIONS,
-            newest_first=newest_first,
-            limit=min(limit, batches.GET_SIZE),
+            span,
+            limit=MAX_ROWS if filters.reads_items else limit,
+            depth=MAX_ROWS // len(span.partitions) if filters.reads_items else limit + 1,
             cursor=cursor,
+            salt=salt,
         )
-        return pages.Page(self._summaries([key["session_id"]["S"] for key in keys]), next_cursor)
+        found, taken = self._sift([key["session_id"]["S"] for key in stretch.keys], filters, now, limit)
+        previous_cursor, next_cursor = stretch.cursors(taken, salt)
+        onward = previous_cursor if stretch.is_backwards else next_cursor
+        return pages.Page(
+            found[::-1] if stretch.is_backwards else found,
+            next_cursor,
+            previous_cursor,
+            rows=taken,
+            goes_on=onward if filters.reads_items and len(found) < limit else None,
+        )
+
+    def _sift(
+        self, session_ids: Sequence[str], filters: SessionFilter, now: datetime, limit: int
+    ) -> tuple[list[Session], int]:
+        """The first ``limit`` of some sessions that match, and how many were looked at for them."""
+        found: list[Session] = []
+        taken = 0
+        for chunk in batches.chunks(session_ids, batches.GET_SIZE):
+            if len(found) == limit:
+                break
+            sessions = {session.session_id: session for session in self._summaries(chunk)}
+            for session_id in chunk:
+                if len(found) == limit:
+                    break
+                taken += 1
+                session = sessions.get(session_id)
+                if session is not None and filters.matches(session, now):
+                    found.append(session)
+        return found, taken
+
+    def keys_of_state(self, session_ids: Sequence[str]) -> dict[str, int]:
+        """How many keys of state each of at most 100 sessions has, by one eventually consistent BatchGetItem.
+
+        DynamoDB counts nothing that it does not return: this reads the state itself. Sessions that do not fit in one
+        answer (16 MB) are left out, as are those that are gone.
+        """
+        if not session_ids:
+            return {}
+        request: Any = {
+            "Keys": [{"session_id": {"S": session_id}} for session_id in session_ids],
+            "ProjectionExpression": "session_id, #state",
+            "ExpressionAttributeNames": {"#state": "state"},
+        }
+        with boto_errors(self.table):
+            answer = self._dynamodb.batch_get_item(RequestItems={self.table: request})
+        return {
+            item["session_id"]["S"]: len(item.get("state", {}).get("M", {}))
+            for item in answer["Responses"].get(self.table, [])
+        }
 
     def by_principal(self, principal: str, *, limit: int = 50) -> list[Session]:
         """The newest sessions of one principal, at most 100, without their state."""
@@ -68,13 +127,13 @@ class SessionList:
 
     def session_ids(self) -> Iterator[str]:
         """Every session's id, live or not, shard by shard."""
-        for shard in _SHARDS:
+        for shard in SHARDS:
             for item in self._query(schema.CREATED_AT_INDEX, shard):
                 yield item["session_id"]["S"]
 
     def count(self) -> int:
         """Sessions active within the session TTL, by counting index rows; terminated ones are among them."""
-        since = session_items.floor(datetime.now(UTC) - self._store.session_ttl)
+        since = session_items.floor(datetime.now(UTC) - self.store.session_ttl)
 
         def count_shard(shard: str) -> int:
             return pages.count_all(
@@ -86,8 +145,8 @@ class SessionList:
                 ExpressionAttributeValues={":shard": {"S": shard}, ":since": {"N": str(to_ms(since))}},
             )
 
-        with ThreadPoolExecutor(len(_SHARDS)) as pool:
-            return sum(pool.map(count_shard, _SHARDS))
+        with ThreadPoolExecutor(len(SHARDS)) as pool:
+            return sum(pool.map(count_shard, SHARDS))
 
     def clear_expired(self, *, idle_since: datetime | None = None, limit: int | None = None) -> list[str]:
         """Delete sessions whose ``ttl`` has passed, or that were last active before ``idle_since``; their ids.
@@ -100,24 +159,32 @@ class SessionList:
             # Activity is stored floored: a session of that same minute may have been active after it.
             idle_since = session_items.floor(idle_since)
         deleted: list[str] = []
-        for session_id in self._candidates(now, idle_since):
+        for session_id in (found for shard in SHARDS for found in self.expired(shard, now, idle_since)):
             if limit is not None and len(deleted) >= limit:
                 break
-            if self._store.delete_if_inactive(session_id, now=now, idle_since=idle_since):
+            if self.store.delete_if_inactive(session_id, now=now, idle_since=idle_since):
                 deleted.append(session_id)
         return deleted
 
-    def _candidates(self, now: datetime, idle_since: datetime | None) -> Iterator[str]:
-        """Ids that look expired or idle. A session's ``ttl`` is never before its last activity plus the shorter TTL."""
-        before = now - min(self._store.session_ttl, self._store.terminated_ttl)
+    def expired(self, shard: str, now: datetime, idle_since: datetime | None = None) -> Iterator[str]:
+        """Ids of one index shard's sessions whose ``ttl`` has passed, or that were last active before ``idle_since``.
+
+        A session's ``ttl`` is never before its last activity plus the shorter TTL, so younger rows are not read.
+        """
+        before = now - min(self.store.session_ttl, self.store.terminated_ttl)
         if idle_since is not None:
             before = max(before, idle_since)
-        for shard in _SHARDS:
-            rows = self._query(schema.LAST_ACTIVITY_INDEX, shard, before=before)
-            for chunk in batches.chunks((row["session_id"]["S"] for row in rows), batches.GET_SIZE):
-                for session in self._summaries(chunk):
-                    if session.expires_at <= now or (idle_since is not None and session.last_activity < idle_since):
-                        yield session.session_id
+        rows = self._query(schema.LAST_ACTIVITY_INDEX, shard, before=before)
+        for chunk in batches.chunks((row["session_id"]["S"] for row in rows), batches.GET_SIZE):
+            for session in self._summaries(chunk):
+                if session.expires_at <= now or (idle_since is not None and session.last_activity < idle_since):
+                    yield session.session_id
+
+    def existing(self, session_ids: Iterable[str]) -> set[str]:
+        """Those of some sessions that have an item, live or not; consistent, one request for 100."""
+        keys = [{"session_id": {"S": session_id}} for session_id in session_ids]
+        items = batches.get(self._dynamodb, self.table, keys, projection=("session_id",))
+        return {item["session_id"]["S"] for item in items}
 
     def _query(
         self, index: schema.Index, shard: str, *, before: datetime | None = None
@@ -142,7 +209,7 @@ class SessionList:
         return [sessions[session_id] for session_id in session_ids if session_id in sessions]
 
 
-_SHARDS = [str(number) for number in range(schema.SHARDS)]
+SHARDS = pages.SHARDS
 _NAMES = {"#shard": "shard"}
 """A reserved word of DynamoDB."""
 

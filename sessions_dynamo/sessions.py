@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from sessions_dynamo import batches, client, schema, session_items, values
+from sessions_dynamo import batches, client, metrics, schema, session_items, values
 from sessions_dynamo.errors import (
     InvalidState,
     SessionExists,
@@ -49,10 +49,10 @@ class SessionStore:
         self.terminated_ttl = terminated_ttl
 
     @classmethod
-    def from_settings(cls, region: str | None = None) -> Self:
-        """The store that the settings describe; ``region`` reads a replica."""
+    def from_settings(cls, region: str | None = None, *, quick: bool = False) -> Self:
+        """The store that the settings describe; ``region`` reads a replica, ``quick`` is for pages."""
         return cls(
-            client.dynamodb(region),
+            client.dynamodb(region, quick=quick),
             settings.DYNAMODB_SESSIONS_TABLE,
             session_ttl=timedelta(hours=settings.SESSION_TTL_HOURS),
             terminated_ttl=timedelta(hours=min(settings.SESSION_TTL_HOURS, settings.EVENT_TTL_HOURS)),
@@ -115,6 +115,7 @@ class SessionStore:
             self._delete_values(entries.values())
             raise
         state.saved(entries, self._fetch)
+        metrics.count("SessionCreated")
         return session
 
     def load(self, session_id: str, principal: str = "") -> Session:
@@ -226,6 +227,7 @@ class SessionStore:
             schema.TTL_ATTRIBUTE: seconds(now + self.terminated_ttl),
         }
         self._update_live(session_id, principal, Update(ended))
+        metrics.count("SessionTerminated")
 
     def delete(self, session_id: str) -> bool:
         """Delete a session's item, live or not, and its large values; whether there was one.
@@ -265,6 +267,7 @@ class SessionStore:
         except ClientError:
             return False
         self._delete_values(session_items.decode_entries(answer.get("Attributes", {})).values())
+        metrics.count("SessionExpired")
         return True
 
     # --- global_state -----------------------------------------------------------------------------------------

@@ -89,6 +89,11 @@ class State(MutableMapping[str, Any]):
         self._changed.clear()
         self._read.clear()
 
+    def stored_text(self, key: str) -> str | None:
+        """The JSON text of a key exactly as it is stored; ``None`` where it is not. A spilled one costs a request."""
+        entry = self._entries.get(key)
+        return self._fetch(entry) if isinstance(entry, Spilled) else entry
+
     def needs_read(self, key: str) -> bool:
         """Whether getting this key now would cost a request."""
         return key not in self._changed and key not in self._fetched and isinstance(self._entries.get(key), Spilled)

@@ -16,7 +16,7 @@ from mcp_types import INTERNAL_ERROR, JSONRPCRequest
 
 from mcpsite.endpoint import headers, legacy, modern
 from mcpsite.endpoint.answers import error_answer, storage_error_answer
-from mcpsite.endpoint.auth import authenticate
+from mcpsite.endpoint.auth import Authenticator, authenticate
 from mcpsite.endpoint.body import BodyTooLarge, LengthRequired, read_body
 from mcpsite.endpoint.messages import InvalidMessage, parse_message
 from sessions_dynamo.errors import StorageError
@@ -27,8 +27,13 @@ logger = logging.getLogger(__name__)
 @csrf_exempt
 def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
     """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
+    return serve(request, authenticate)
+
+
+def serve(request: HttpRequest, authenticator: Authenticator) -> HttpResponseBase:
+    """Serve a request of whoever ``authenticator`` says that it is from."""
     try:
-        if (rejection := authenticate(request)) is not None:
+        if (rejection := authenticator(request)) is not None:
             return rejection
         is_modern = headers.is_modern(request)
         if request.method == "POST":

@@ -11,6 +11,7 @@ from sessions_dynamo.session_items import Session
 from sessions_dynamo.session_list import Order, SessionList
 from sessions_dynamo.sessions import SessionStore
 from tests.sessions_dynamo.support import Clock, Wire, large_values, state_of
+from tests.sessions_dynamo.wire import answering
 
 
 def all_pages(session_pages: SessionList, order: Order, *, newest_first: bool, limit: int) -> list[list[Session]]:
@@ -62,6 +63,65 @@ def test_pages_are_complete_where_all_sessions_share_one_minute(
     created = {session_store.create().session_id for _ in range(40)}
     pages = all_pages(session_pages, "last_activity", newest_first=True, limit=7)
     assert sorted(session.session_id for page in pages for session in page) == sorted(created)
+
+
+@pytest.mark.parametrize("order", ["last_activity", "created_at"])
+@pytest.mark.parametrize("newest_first", [True, False], ids=["newest first", "oldest first"])
+def test_the_way_back_leads_over_the_same_pages(
+    session_pages: SessionList, sessions_of_six_minutes: list[Session], order: Order, newest_first: bool
+) -> None:
+    for limit in (1, 4, 7):
+        there = [session_pages.page(order, newest_first=newest_first, limit=limit)]
+        while cursor := there[-1].next_cursor:
+            there.append(session_pages.page(order, newest_first=newest_first, limit=limit, cursor=cursor))
+        assert there[0].previous_cursor is None
+        back = [there[-1]]
+        while cursor := back[-1].previous_cursor:
+            back.append(session_pages.page(order, newest_first=newest_first, limit=limit, cursor=cursor))
+        assert [page.items for page in back[::-1]] == [page.items for page in there]
+        # And on again, from the first page that was reached by going back.
+        again = [back[-1]]
+        while cursor := again[-1].next_cursor:
+            again.append(session_pages.page(order, newest_first=newest_first, limit=limit, cursor=cursor))
+        assert [page.items for page in again] == [page.items for page in there]
+
+
+def test_the_way_back_reaches_sessions_that_came_meanwhile(
+    session_store: SessionStore, session_pages: SessionList, clock: Clock
+) -> None:
+    for number in range(12):
+        clock.advance(minutes=1)
+        session_store.create(f"s{number}")
+    second = session_pages.page(limit=4, cursor=session_pages.page(limit=4).next_cursor)
+    for number in range(12, 15):
+        clock.advance(minutes=1)
+        session_store.create(f"s{number}")
+    first = session_pages.page(limit=4, cursor=second.previous_cursor)
+    assert [session.session_id for session in first.items] == ["s11", "s10", "s9", "s8"]
+    newer = session_pages.page(limit=4, cursor=first.previous_cursor)
+    assert [session.session_id for session in newer.items] == ["s14", "s13", "s12"]
+    assert newer.previous_cursor is None
+    assert session_pages.page(limit=4, cursor=newer.next_cursor).items == first.items
+
+
+def test_pages_go_on_where_the_sessions_at_their_edges_are_deleted_or_used_meanwhile(
+    session_store: SessionStore, session_pages: SessionList, clock: Clock
+) -> None:
+    for number in range(24):
+        clock.advance(minutes=1)
+        session_store.create(f"s{number}")
+    first = session_pages.page(limit=8)
+    second = session_pages.page(limit=8, cursor=first.next_cursor)
+    for session in (*first.items, second.items[0]):
+        session_store.delete(session.session_id)
+    clock.advance(minutes=1)
+    session_store.touch(second.items[-1])
+    third = session_pages.page(limit=8, cursor=second.next_cursor)
+    assert [session.session_id for session in third.items] == [f"s{number}" for number in range(7, -1, -1)]
+    kept = {session.session_id for session in second.items[1:]}
+    back = session_pages.page(limit=8, cursor=third.previous_cursor)
+    assert {session.session_id for session in back.items} <= kept
+    assert len(back.items) >= len(kept) - 1, "the one that was used has moved to the first page"
 
 
 def test_a_page_of_no_sessions_is_empty_and_the_last(session_pages: SessionList) -> None:
@@ -120,6 +180,28 @@ def test_pages_show_ended_sessions_and_not_deleted_ones(
     session_store.create("new")
     listed = {session.session_id: session.is_live for session in session_pages.page().items}
     assert listed == {"live": False, "terminated": False, "new": True}
+
+
+def test_the_keys_of_state_are_counted_in_one_request(
+    session_store: SessionStore, session_pages: SessionList, wire: Wire
+) -> None:
+    session_store.create("two", state=state_of(a=1, large="x" * 5000))
+    session_store.create("none")
+    with wire.counting() as requests:
+        assert session_pages.keys_of_state(["two", "none", "gone"]) == {"two": 2, "none": 0}
+        assert session_pages.keys_of_state([]) == {}
+    assert requests == {"BatchGetItem": 1}
+
+
+def test_keys_of_state_that_fit_in_no_answer_are_left_out(
+    session_store: SessionStore, session_pages: SessionList
+) -> None:
+    session_store.create("small", state=state_of(a=1))
+    small = {"session_id": {"S": "small"}, "state": {"M": {"a": {"S": "1"}}}}
+    left = {session_store.table: {"Keys": [{"session_id": {"S": "large"}}]}}
+    answer = {"Responses": {session_store.table: [small]}, "UnprocessedKeys": left}
+    with answering(session_store.dynamodb, "BatchGetItem", answer):
+        assert session_pages.keys_of_state(["small", "large"]) == {"small": 1}
 
 
 def test_a_principals_sessions_are_listed_newest_first(

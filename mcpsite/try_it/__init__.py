@@ -1,0 +1,1 @@
+"""The staff page that calls a tool of the served server, and shows the exchange."""
