@@ -31,6 +31,9 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.operations
 	$(BIN)/python -m benchmarks.notify
 	$(BIN)/python -m benchmarks.parked
+	$(BIN)/python -m benchmarks.pages
+	$(BIN)/python -m benchmarks.clearing
+	$(BIN)/python -m benchmarks.exports
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff check .
