@@ -13,7 +13,7 @@ Theme = Literal["light", "dark"]
 Size = Literal["desktop", "phone"]
 
 VIEWPORTS: Final[dict[Size, tuple[int, int]]] = {"desktop": (1360, 900), "phone": (390, 844)}
-SETTLE_MS: Final = 15_000
+SETTLE_MS: Final = 30_000
 TRIES: Final = 3
 
 # The page itself, and every box around it: what of them is wider than it has room for, and which elements make it so.

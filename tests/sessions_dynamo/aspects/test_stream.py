@@ -30,8 +30,10 @@ def planned(aws: StubbedAws) -> tables.TablePlan:
     return planned
 
 
-def apply(aws: StubbedAws, planned: tables.TablePlan, **patience: float) -> Step:
-    return next(step for step in tables.apply([planned], client=aws.client(), **patience) if step.aspect == "stream")
+def apply(aws: StubbedAws, planned: tables.TablePlan, patience: float = 60) -> Step:
+    return next(
+        step for step in tables.apply([planned], client=aws.client(), patience=patience) if step.aspect == "stream"
+    )
 
 
 def test_a_stream_is_replaced_once_aws_has_turned_the_former_off(aws: StubbedAws, planned: tables.TablePlan) -> None:
