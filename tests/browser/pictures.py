@@ -27,6 +27,7 @@ PICTURES: Final[tuple[tuple[str, str, Theme, Size], ...]] = (
     ("backups", "staff:backups", "light", "desktop"),
     ("try-it", "try-it", "light", "desktop"),
 )
+QUERIES: Final = {"try-it": "?tool=lambda_operation"}
 
 
 def main(directory: Path) -> None:
@@ -64,7 +65,7 @@ def main(directory: Path) -> None:
                     timezone_id="Europe/Berlin",
                 ) as context:
                     page = context.new_page()
-                    page.goto(f"{url}{reverse(page_name, args=arguments)}")
+                    page.goto(f"{url}{reverse(page_name, args=arguments)}{QUERIES.get(name, '')}")
                     page.wait_for_timeout(3000)
                     directory.mkdir(parents=True, exist_ok=True)
                     page.screenshot(path=directory / f"{name}.png", animations="disabled")

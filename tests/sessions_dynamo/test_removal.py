@@ -243,7 +243,9 @@ class TestAutoscaling:
         removal.delete_table(sessions, report=steps.append)
 
         assert steps == [Step(sessions, "autoscaling", Outcome.DELETED, f"scalable targets in {HOME}: 2")]
-        assert targets(scaling) == ["table/another-table"]
+        left = targets(scaling)
+        assert "table/another-table" in left
+        assert not [resource for resource in left if resource.startswith(f"table/{sessions}")]
 
     @on_moto
     def test_of_a_table_that_is_gone_already_is_removed_too(
@@ -257,7 +259,9 @@ class TestAutoscaling:
 
         assert step
         assert step.outcome is Outcome.DELETED
-        assert targets(scaling) == ["table/another-table"]
+        left = targets(scaling)
+        assert "table/another-table" in left
+        assert not [resource for resource in left if resource.startswith(f"table/{sessions}")]
         assert removal.forget_deleted(table) is None
 
     def test_where_there_is_none_nothing_is_said(self, dynamodb: DynamoDBClient, sessions: str) -> None:

@@ -106,7 +106,8 @@ class TestWhatStands:
             BillingMode="PROVISIONED",
             ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 6},
         )
-        scaling = aws_client("application-autoscaling", dynamodb.meta.region_name)
+        settings.DYNAMODB_BILLING = "provisioned:5:6:1:50"
+        scaling = aws_client("application-autoscaling", dynamodb.meta.region_name, quick=True)
         with answering(scaling, "DescribeScalableTargets", error("InternalServiceException", "out of order")):
             shown = page(viewer)
         assert "Not compared with what is declared" in shown

@@ -14,7 +14,14 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import is_aws
 from sessions_dynamo.errors import StorageError, TableMissing
-from sessions_dynamo.management.console import Waiting, command_errors, location, step_line
+from sessions_dynamo.management.console import (
+    INTERRUPTED,
+    Waiting,
+    both_tables,
+    command_errors,
+    location,
+    step_line,
+)
 from sessions_dynamo.management.progress import ProgressBar, duration
 from sessions_dynamo.management.questions import choose, confirm_names, on_terminal
 from sessions_dynamo.management.teardown import (
@@ -77,14 +84,14 @@ class Command(BaseCommand):
             with command_errors(options["region"]):
                 self._teardown(actions, options)
         except KeyboardInterrupt:
-            raise CommandError(self._interrupted(options), returncode=130) from None
+            raise CommandError(self._interrupted(options), returncode=INTERRUPTED) from None
         finally:
             self.waiting.clear()
 
     def _teardown(self, actions: Sequence[Action], options: dict[str, Any]) -> None:
         client = dynamodb(options["region"])
         self._say(f"DynamoDB: {location(client)}")
-        both = tables.named_tables(options["sessions_table"], options["events_table"])
+        both = both_tables(options)
         standing = self._show(both, client)
         if standing and not actions:
             chosen = {action for place in choose([text for text, _ in MENU], self._say) for action in MENU[place][1]}

@@ -15,11 +15,10 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 from sessions_dynamo import maintenance
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import named_tables
 from sessions_dynamo.events import EventStore
 from sessions_dynamo.maintenance import Tally, Task
 from sessions_dynamo.management import arguments
-from sessions_dynamo.management.console import command_errors, location
+from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 from sessions_dynamo.pages import SHARDS
 from sessions_dynamo.session_list import SessionList
@@ -108,7 +107,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             progress.clear()
             self._report(tally, "interrupted")
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         except Exception:
             # What was deleted is told whatever ended the run.
             progress.clear()
@@ -139,7 +138,7 @@ class Command(BaseCommand):
 def _stores(options: dict[str, Any]) -> tuple[SessionList, EventStore]:
     """The service's stores, in the region and with the table names that were given."""
     client = dynamodb(options["region"])
-    sessions, events = named_tables(options["sessions_table"], options["events_table"])
+    sessions, events = both_tables(options)
     store, event_store = SessionStore.from_settings(), EventStore.from_settings()
     return (
         SessionList(

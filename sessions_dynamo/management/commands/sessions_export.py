@@ -15,9 +15,8 @@ from django.template.defaultfilters import filesizeformat
 from sessions_dynamo import exports
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import named_tables
 from sessions_dynamo.export_files import STANDARD, written_whole
-from sessions_dynamo.management.console import command_errors, location
+from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 
 
@@ -39,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         name: str = options["file"]
         path = None if name == STANDARD else Path(name)
-        both = named_tables(options["sessions_table"], options["events_table"])
+        both = both_tables(options)
         self._tally = exports.Tally()
         try:
             if path is not None:
@@ -57,7 +56,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             left = "it is incomplete" if path is None else f"{path} was not written"
             self._say(f"\nThe export was interrupted: {left}. Run the same command again.", path)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         except OSError as exc:
             raise CommandError(f"The export cannot be written to {path or 'standard output'}: {exc.strerror}.") from exc
         self._report(path)

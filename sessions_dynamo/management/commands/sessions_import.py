@@ -10,11 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from sessions_dynamo import imports
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import named_tables
 from sessions_dynamo.export_files import seekable
 from sessions_dynamo.export_format import TableKind
 from sessions_dynamo.management import arguments
-from sessions_dynamo.management.console import command_errors, location
+from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         self._tally = imports.Tally()
-        sessions, events = named_tables(options["sessions_table"], options["events_table"])
+        sessions, events = both_tables(options)
         names: dict[TableKind, str] = {"sessions": sessions.name, "events": events.name}
         try:
             with command_errors(options["region"]), seekable(options["file"]) as file:
@@ -57,7 +56,7 @@ class Command(BaseCommand):
                 self._load(file, names, client, contents, options)
         except KeyboardInterrupt:
             self.stdout.write(f"\nInterrupted: {self._summary(options)}. Run the same command again: it goes on.")
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         except OSError as exc:
             raise CommandError(f"{options['file']} cannot be read: {exc.strerror}.") from exc
         self._report(names, options)
