@@ -59,7 +59,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
 	@touch $@
 
 # DynamoDB Local, the Inspector and the conformance suite come from npm. Without them their tests skip, except in CI.
-SKIPPED := the tests that need DynamoDB Local or the MCP Inspector will be SKIPPED.
+SKIPPED := the tests that need DynamoDB Local, the MCP Inspector or a browser will be SKIPPED.
 
 $(NODE_MODULES)/.stamp: tests/package.json tests/package-lock.json
 	@npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@ || { \
