@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 from django import forms
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.functional import SimpleLazyObject
 
 from sessions_dynamo import pages
 from sessions_dynamo.errors import StorageError
@@ -74,42 +77,46 @@ def session_list(request: HttpRequest) -> HttpResponse:
     form = FilterForm(request.GET, auto_id="filter-%s", label_suffix="")
     if not form.is_valid():
         return _render(request, {"form": form}, status=400)
-    filters = form.session_filter
-    cursor, is_damaged = request.GET.get("cursor", ""), False
-    try:
-        page = _page(form, cursor)
-    except ValueError:
-        cursor, is_damaged = "", True
-        page = _page(form, cursor)
     may_act = shell.may(request, "change_session") or shell.may(request, "delete_session")
     with ThreadPoolExecutor(1) as pool:
-        # The template calls for the rows when it comes to the table: until then it renders while DynamoDB reads.
-        keys = pool.submit(_keys_of_state, page.items)
+        # The template asks for the listing when it comes to the table: the shell around it is rendered meanwhile.
+        read = pool.submit(_read, form, request.GET.get("cursor", ""))
         context = {
             "form": form,
-            "page": page,
-            "rows": lambda: session_rows.rows(page.items, keys.result(), choice=may_act),
+            "listing": SimpleLazyObject(read.result),
+            "rows": lambda: session_rows.rows(read.result().page.items, read.result().keys, choice=may_act),
             "may_act": may_act,
-            "cursor": cursor,
-            "is_damaged": is_damaged,
-            "is_filtered": filters != SessionFilter(),
-            "order": filters.order(form.list_order),
+            "is_filtered": form.session_filter != SessionFilter(),
+            "order": form.session_filter.order(form.list_order),
         }
         return _render(request, context)
 
 
-def _page(form: FilterForm, cursor: str) -> pages.Page[Session]:
-    return stores.session_list().page(
-        form.list_order, limit=form.page_size, cursor=cursor or None, filters=form.session_filter
-    )
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What DynamoDB has for one page: sessions, and how many keys of state they have, as far as it is known."""
+
+    page: pages.Page[Session]
+    keys: dict[str, int]
+    cursor: str
+    is_damaged: bool = False
+    """Whether this is the first page because the cursor that was asked for is of none."""
 
 
-def _keys_of_state(sessions: list[Session]) -> dict[str, int]:
-    """The counts that the page can have; it is worth showing without them."""
+def _read(form: FilterForm, cursor: str) -> Listing:
+    session_list = stores.session_list()
+    read_page = partial(session_list.page, form.list_order, limit=form.page_size, filters=form.session_filter)
+    is_damaged = False
     try:
-        return stores.session_list().keys_of_state([session.session_id for session in sessions])
+        page = read_page(cursor=cursor or None)
+    except ValueError:
+        cursor, is_damaged = "", True
+        page = read_page()
+    try:
+        keys = session_list.keys_of_state([session.session_id for session in page.items])
     except StorageError:
-        return {}
+        keys = {}  # The page is worth showing without them.
+    return Listing(page, keys, cursor, is_damaged)
 
 
 def _find(request: HttpRequest, wanted: str) -> HttpResponse:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from html import escape
 from typing import Final
 from urllib.parse import quote
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from sessions_dynamo import schema
@@ -27,10 +27,10 @@ _ROW: Final = """<tr>{choice}\
 <td>{created}</td><td>{active}</td><td>{expires}</td><td class="number">{keys}</td></tr>
 """
 _CHOICE: Final = '<td class="choice"><input type="checkbox" name="session" value="{}" aria-label="Choose {}"></td>'
-_NO_CHOICE: Final = SafeString('<td class="choice"></td>')
+_NO_CHOICE: Final = '<td class="choice"></td>'
 _CLIENT: Final = "<span><bdi>{}</bdi> <small><bdi>{}</bdi></small></span>"
 _PRINCIPAL: Final = '<a href="?principal={}">{}</a>'
-_NOT_COUNTED: Final = SafeString('<span class="quiet">not counted</span>')
+_NOT_COUNTED: Final = '<span class="quiet">not counted</span>'
 _BADGES: Final = {status: badge(status.value) for status in SessionStatus}
 _UNITS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60))
 _WEEK: Final = 7 * 86_400
@@ -40,18 +40,17 @@ _ids: Final = IdConverter()
 def rows(sessions: Iterable[Session], keys: Mapping[str, int], *, choice: bool) -> SafeString:
     """A line for each session, with a box to choose it by if it can be acted on; ``keys`` of state by session."""
     now = datetime.now(UTC)
-    return format_html_join("", "{}", ((_row(session, keys, now, choice=choice),) for session in sessions))
+    return SafeString("".join(_row(session, keys, now, choice=choice) for session in sessions))
 
 
-def _row(session: Session, keys: Mapping[str, int], now: datetime, *, choice: bool) -> SafeString:
-    session_id = session.session_id
-    short = short_id(session_id)
+def _row(session: Session, keys: Mapping[str, int], now: datetime, *, choice: bool) -> str:
+    """HTML: whatever is put in here is escaped, or nobody's text."""
+    session_id, short = escape(session.session_id), escape(short_id(session.session_id))
     # What else wrote to the table may have put items there whose ids no session of ours can have.
-    is_ours = schema.is_session_id(session_id)
-    return format_html(
-        _ROW,
-        choice=(format_html(_CHOICE, session_id, short) if is_ours else _NO_CHOICE) if choice else "",
-        path=session_id if is_ours else _ids.to_url(session_id),
+    is_ours = schema.is_session_id(session.session_id)
+    return _ROW.format(
+        choice=(_CHOICE.format(session_id, short) if is_ours else _NO_CHOICE) if choice else "",
+        path=session_id if is_ours else _ids.to_url(session.session_id),
         short=short,
         session_id=session_id,
         client=_client(session),
@@ -61,27 +60,28 @@ def _row(session: Session, keys: Mapping[str, int], now: datetime, *, choice: bo
         created=_time(session.created_at, now),
         active=_time(session.last_activity, now),
         expires=_time(session.expires_at, now),
-        keys=keys.get(session_id, _NOT_COUNTED),
+        keys=keys.get(session.session_id, _NOT_COUNTED),
     )
 
 
-def _client(session: Session) -> SafeString | str:
+def _client(session: Session) -> str:
     name = session.client_name
     if not name:
         return ""
     version = (session.client_params or {})["clientInfo"].get("version", "")
-    return format_html(_CLIENT, _cut(name, 40), _cut(str(version), 20))
+    return _CLIENT.format(_cut(name, 40), _cut(str(version), 20))
 
 
-def _principal(principal: str) -> SafeString:
-    return format_html(_PRINCIPAL, quote(principal, safe=""), _cut(principal, 40))
+def _principal(principal: str) -> str:
+    return _PRINCIPAL.format(quote(principal, safe=""), _cut(principal, 40))
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    """What a client sent, cut to size and escaped."""
+    return escape(text if len(text) <= limit else f"{text[:limit]}…")
 
 
-def _time(at: datetime, now: datetime) -> SafeString | str:
+def _time(at: datetime, now: datetime) -> str:
     """What ``when`` makes of a time, in a tenth of its time for those that are within a week."""
     ahead = (at - now).total_seconds()
     seconds = int(abs(ahead))
@@ -91,5 +91,4 @@ def _time(at: datetime, now: datetime) -> SafeString | str:
     count = seconds // size
     span = f"{count}\xa0{unit}" if count == 1 else f"{count}\xa0{unit}s"
     words = f"in {span}" if ahead > 0 else f"{span} ago"
-    # Nothing in it is anybody's text.
-    return SafeString(f'<time datetime="{at.isoformat()}" title="{at:%Y-%m-%d %H:%M:%S} UTC">{words}</time>')
+    return f'<time datetime="{at.isoformat()}" title="{at:%Y-%m-%d %H:%M:%S} UTC">{words}</time>'
