@@ -58,6 +58,10 @@ class TableMissing(StorageUnavailable):
     """A table does not exist in this account and region."""
 
 
+class IndexMissing(StorageUnavailable):
+    """A table lacks an index that a list needs."""
+
+
 class AccessDenied(StorageUnavailable):
     """The credentials lack an IAM action, which the message names."""
 
@@ -142,6 +146,9 @@ def from_client_error(exc: ClientError, where: str) -> StorageError:
     """The error of this family that stands for a service's answer."""
     code, operation = error_code(exc), exc.operation_name
     message = str(exc.response.get("Error", {}).get("Message", "")) or code
+    # moto answers "Invalid index", as for a table that is not there.
+    if "specified index" in message or message.startswith("Invalid index"):
+        return IndexMissing(f"{where} lacks an index: run 'manage.py dynamodb_setup'. AWS said: {message}")
     if code in ("ResourceNotFoundException", "TableNotFoundException"):
         return TableMissing(
             f"{where} does not exist in this account and region ({operation}): run 'manage.py dynamodb_setup',"
@@ -160,8 +167,6 @@ def from_client_error(exc: ClientError, where: str) -> StorageError:
         )
     if code in _UNKNOWN:
         return Unsupported(f"This DynamoDB engine does not support {operation}.")
-    if code == "ValidationException" and "specified index" in message:
-        return StorageUnavailable(f"{where} lacks an index: run 'manage.py dynamodb_setup'. AWS said: {message}")
     if code == "ValidationException" and "item size" in message.lower():
         return StateTooLarge("The item would exceed DynamoDB's limit of 400 KB: remove keys or store less.")
     return StorageUnavailable(f"{operation} on {where} failed ({code}): {message}")

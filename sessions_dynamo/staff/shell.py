@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 
 from sessions_dynamo.errors import (
     AccessDenied,
+    IndexMissing,
     SessionNotFound,
     StateConflict,
     StorageError,
@@ -108,6 +109,8 @@ def failed(request: HttpRequest, error: StorageError) -> HttpResponse:
             return problem(request, "Changed meanwhile", str(error), status=409)
         case TableMissing():
             return problem(request, "A table is missing", str(error), status=503)
+        case IndexMissing():
+            return problem(request, "An index is missing", str(error), status=503)
         case AccessDenied():
             return problem(request, "AWS denies access", str(error), status=503)
         case StorageUnavailable():

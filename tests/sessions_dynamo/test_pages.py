@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sessions_dynamo import pages, schema
-from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.errors import IndexMissing
 from sessions_dynamo.session_list import Order, SessionList
 from sessions_dynamo.sessions import SessionStore
 from tests.sessions_dynamo.support import Wire
@@ -51,8 +51,7 @@ def test_a_count_is_of_every_page(session_store: SessionStore, seven_sessions: l
 
 def test_a_query_that_dynamodb_refuses_is_a_storage_error(session_store: SessionStore) -> None:
     query = _of_principal(session_store, IndexName="NoSuchIndex")
-    # moto says that the index is missing in words of its own.
-    with pytest.raises(StorageUnavailable, match=r"Query|lacks an index"):
+    with pytest.raises(IndexMissing, match="dynamodb_setup"):
         list(pages.query_all(session_store.dynamodb, **query))
 
 
