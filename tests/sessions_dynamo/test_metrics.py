@@ -326,6 +326,7 @@ sys.exit()
         assert sorted(document["SessionCreated"] for document in found) == [2, 6]
         assert [document["RequestLatency"] for document in found if "RequestLatency" in document] == [[2.0]]
 
+    @pytest.mark.django_db  # Django itself closes database connections then.
     def test_lambda_writes_after_each_request(
         self,
         sending: reporter.Reporter,
