@@ -298,7 +298,7 @@ def test_a_kill_after_any_write_leaves_what_the_next_run_completes(dynamodb: Dyn
     kills = 0
 
     for write in range(1, 30):
-        target = f"{cherished}-{write}"
+        target = f"{cherished}-restored-{write}"
         try:
             with killed_after(write, dynamodb, autoscaling):
                 restores.restore(source, target)
@@ -357,7 +357,7 @@ def test_a_refusal_that_passes_is_waited_out(dynamodb: DynamoDBClient, sessions:
     with answering(dynamodb, "RestoreTableFromBackup", error(code), times=1):
         assert restores.restore(source)[0].outcome is Outcome.CREATED
     with answering(dynamodb, "RestoreTableFromBackup", error(code, "AWS is busy")):
-        [step] = restores.restore(source, f"{sessions}-later", patience=0)
+        [step] = restores.restore(source, f"{sessions}-restored-later", patience=0)
     assert step.outcome is Outcome.PENDING
     assert "AWS is busy" in step.detail
 

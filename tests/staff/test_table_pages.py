@@ -97,6 +97,14 @@ class TestWhatStands:
             assert "dynamodb:DescribeTimeToLive is needed" in page(viewer)
 
     @on_moto
+    def test_autoscaling_that_is_declared_and_stands_is_no_drift(
+        self, dynamodb: DynamoDBClient, viewer: Client, settings: Settings
+    ) -> None:
+        settings.DYNAMODB_BILLING = "provisioned:5:6:1:50"
+        tables.ensure_tables()
+        assert "As declared" in page(viewer)
+
+    @on_moto
     def test_a_service_that_does_not_answer_leaves_what_dynamodb_says(
         self, dynamodb: DynamoDBClient, viewer: Client, settings: Settings
     ) -> None:
