@@ -1,9 +1,16 @@
-"""Types of the commands' options: what argparse calls to read one, and to refuse it in words."""
+"""The options that commands share, and the types of others: what argparse calls to read one, or to refuse it."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import timedelta
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Which tables, in which region; ``console.both_tables`` reads the names."""
+    parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
+    parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
+    parser.add_argument("--region", help="default: AWS_REGION")
 
 
 def hours(text: str) -> timedelta:

@@ -62,8 +62,13 @@ class Outcome:
 
     done: list[str]
     not_needed: list[str]
-    failed: list[str]
-    error: StorageError | None = None
+    failed: dict[str, StorageError]
+    """A part of it may be done."""
+    untried: list[str]
+
+    @property
+    def not_done(self) -> list[str]:
+        return [*self.failed, *self.untried]
 
 
 def carry_out(request: HttpRequest, action: Action, *, back: str) -> HttpResponse:
@@ -98,6 +103,9 @@ def carry_out(request: HttpRequest, action: Action, *, back: str) -> HttpRespons
     with transaction.atomic():
         for session_id in outcome.done:
             shell.record(request, models.Session, session_id, action.flag, f"{action.done} with {noun} chosen.")
+        for session_id, error in outcome.failed.items():
+            tried = f"Tried to {action.verb.lower()} it with {noun} chosen. {error}"
+            shell.record(request, models.Session, session_id, action.flag, tried)
     return shell.done(request, _sentence(action, outcome), back, level=_level(outcome))
 
 
@@ -120,8 +128,8 @@ def _act(action: Action, session_ids: Sequence[str]) -> Outcome:
     return Outcome(
         done=[session_id for session_id, result in results.items() if result is True],
         not_needed=[session_id for session_id, result in results.items() if result is False],
-        failed=[session_id for session_id, result in results.items() if not isinstance(result, bool)],
-        error=next((result for result in results.values() if isinstance(result, StorageError)), None),
+        failed={session_id: result for session_id, result in results.items() if isinstance(result, StorageError)},
+        untried=[session_id for session_id, result in results.items() if result is None],
     )
 
 
@@ -129,15 +137,15 @@ def _sentence(action: Action, outcome: Outcome) -> str:
     parts = [f"{action.done} {_sessions(len(outcome.done))}."]
     if number := len(outcome.not_needed):
         parts.append(f"{number} {action.not_needed}.")
-    if number := len(outcome.failed):
-        named = ", ".join(outcome.failed[:NAMED])
+    if number := len(outcome.not_done):
+        named = ", ".join(outcome.not_done[:NAMED])
         more = f" and {number - NAMED} more" if number > NAMED else ""
-        parts.append(f"Not {action.done.lower()}: {named}{more}. {outcome.error}")
+        parts.append(f"Not {action.done.lower()}: {named}{more}. {next(iter(outcome.failed.values()))}")
     return " ".join(parts)
 
 
 def _level(outcome: Outcome) -> int:
-    if outcome.failed:
+    if outcome.not_done:
         return messages.ERROR
     return messages.SUCCESS if outcome.done else messages.WARNING
 

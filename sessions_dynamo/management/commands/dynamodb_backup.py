@@ -18,6 +18,7 @@ from sessions_dynamo.backups import Backup, BackupDetails
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import NamedTable
+from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
     INTERRUPTED,
     Waiting,
@@ -50,9 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-wait", action="store_true", help="create: do not wait until they are AVAILABLE")
         parser.add_argument("--yes", action="store_true", help="delete: do not ask")
         parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         _refuse_nonsense(options)

@@ -15,6 +15,7 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import NamedTable, TableDescription, describe
 from sessions_dynamo.errors import StorageError, TableMissing
+from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import Waiting, both_tables, command_errors, interruptible, location, step_line
 from sessions_dynamo.restores import RestorePlan, Source
 from sessions_dynamo.steps import Outcome, Step
@@ -53,9 +54,7 @@ class Command(BaseCommand):
         parser.add_argument("--plan", action="store_true", help="print what would be done, and stop")
         parser.add_argument("--no-wait", action="store_true", help="begin only; run again later to complete it")
         parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
         parser.add_argument("--environment", metavar="TAG", help="value of the Environment tag; default: the source's")
 
     def handle(self, *_: Any, **options: Any) -> None:

@@ -16,7 +16,7 @@ from sessions_dynamo import tables, waiting
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import AccessDenied, StorageError, TableMissing
-from sessions_dynamo.management import setup_options
+from sessions_dynamo.management import arguments, setup_options
 from sessions_dynamo.management.console import (
     INTERRUPTED,
     Waiting,
@@ -43,9 +43,7 @@ class Command(BaseCommand):
     requires_system_checks = (DYNAMODB,)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
         setup_options.add_arguments(parser)
         parser.add_argument(
             "--plan", action="store_true", help="print the plan and stop; exits 2 when something would change"

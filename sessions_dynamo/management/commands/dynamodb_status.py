@@ -18,6 +18,7 @@ from sessions_dynamo.client import dynamodb
 from sessions_dynamo.cloudwatch import MAX_HOURS
 from sessions_dynamo.descriptions import TableDescription, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing, Unsupported
+from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import both_tables, command_errors, interruptible, location
 from sessions_dynamo.pricing import SOURCE, Estimate
 from sessions_dynamo.readings import Readings, TableReadings
@@ -34,9 +35,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hours", type=_hours, default=1, help="of CloudWatch to read (default: 1)")
         parser.add_argument("--json", action="store_true", help="for scripts; null is a metric without datapoints")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         with command_errors(options["region"]), interruptible("Interrupted."):

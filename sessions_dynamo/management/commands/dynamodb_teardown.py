@@ -14,6 +14,7 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.descriptions import is_aws
 from sessions_dynamo.errors import StorageError, TableMissing
+from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
     INTERRUPTED,
     Waiting,
@@ -69,9 +70,7 @@ class Command(BaseCommand):
             parser.add_argument(action.flag, action="store_true", help=text)
         parser.add_argument("--all", action="store_true", help="create backups, then delete: --backup --delete")
         parser.add_argument("--yes", action="store_true", help="do not ask before data is lost")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         actions = [action for action in Action if options[action] or (options["all"] and action in FULL_CLEANUP)]

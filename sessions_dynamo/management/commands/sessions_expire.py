@@ -79,9 +79,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=arguments.seconds, metavar="S", help="stop after so long")
         parser.add_argument("--dry-run", action="store_true", help="count what would be deleted, and delete nothing")
         parser.add_argument("--json", action="store_true", help="print the counts as one JSON document")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         self._json, self._dry_run = options["json"], options["dry_run"]

@@ -16,6 +16,7 @@ from sessions_dynamo import exports
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.export_files import STANDARD, written_whole
+from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 
@@ -31,9 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("file", help="where to; compressed when it ends in .gz; '-' is standard output")
         parser.add_argument("--session", metavar="ID", help="one session instead of both tables")
         parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         name: str = options["file"]

@@ -38,9 +38,7 @@ class Command(BaseCommand):
             metavar="HOURS",
             help="let every item live at least so long from now; without it those past their ttl stay expired",
         )
-        parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
-        parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
-        parser.add_argument("--region", help="default: AWS_REGION")
+        arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         self._tally = imports.Tally()
