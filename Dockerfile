@@ -10,8 +10,8 @@ RUN useradd --system --create-home --uid 1000 site && install --directory --owne
 
 WORKDIR /app
 
-COPY requirements.txt ./
-RUN pip install -r requirements.txt
+COPY requirements-image.txt ./
+RUN pip install -r requirements-image.txt
 
 COPY . ./
 # The key signs nothing here, and is in no layer's environment.

@@ -1,5 +1,6 @@
-# 'make run' serves the site, 'make test' runs every test, 'make lint' checks style and types, 'make conformance' runs
-# the protocol's official suite against three processes (ARGS="--help" says how else).
+# 'make run' serves the site, 'make test' runs every test, 'make check' those that need nothing but Python, 'make lint'
+# checks style, imports and types, 'make conformance' runs the protocol's official suite against three processes
+# (ARGS="--help" says how else), 'make release-check' builds the distribution and uses it, 'make lock' pins anew.
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
@@ -18,7 +19,7 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run test lint conformance bench clean
+.PHONY: run test check lint lock release-check conformance bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -38,13 +39,33 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 lint: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m mypy
+
+# What needs neither Java, Node.js nor a browser, so on moto alone where there is a choice of engines.
+check: lint
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+# Pins what pyproject.toml names, for every Python and system that it supports. requirements.txt: what 'make run' needs;
+# requirements-image.txt: the same without the embedded DynamoDB; requirements-dev.txt: the same and every tool.
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+lock: $(VENV)/dev.stamp
+	$(BIN)/uv $(COMPILE) --extra embedded pyproject.toml -o requirements.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt pyproject.toml -o requirements-image.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --group dev pyproject.toml -o requirements-dev.txt
+
+# The distribution as it would be published: built, checked, then installed in bare environments and used.
+release-check: $(VENV)/dev.stamp
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m pytest tests/release $(ARGS)
 
 conformance: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m tests.conformance.run $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(NODE_MODULES) staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) dist staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/run.stamp: requirements.txt
 	@$(or $(PYTHON),python3) -c $(RECENT) || { \

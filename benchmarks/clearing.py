@@ -79,11 +79,13 @@ def _measured(part: Callable[[int], int], items: int) -> dict[str, float]:
 
 
 def _fill(items: int) -> int:
-    from sessions_dynamo import batches, tables
     from sessions_dynamo.client import dynamodb
+    from sessions_dynamo.store import batches
+    from sessions_dynamo.tables import setup
+    from sessions_dynamo.tables.names import named_tables
 
-    events = tables.named_tables()[1]
-    tables.ensure_tables([events])
+    events = named_tables()[1]
+    setup.ensure_tables([events])
 
     def fill(numbers: range) -> int:
         return batches.put(dynamodb(), events.name, map(_event, numbers))
@@ -107,10 +109,10 @@ def _event(number: int) -> Item:
 
 def _one_by_one(items: int) -> int:
     """Scan, then DeleteItem, item after item."""
-    from sessions_dynamo import tables
     from sessions_dynamo.client import dynamodb
+    from sessions_dynamo.tables.names import named_tables
 
-    client, events = dynamodb(), tables.named_tables()[1]
+    client, events = dynamodb(), named_tables()[1]
     # DynamoDB Local takes seconds for a full page of a large table.
     pages = client.get_paginator("scan").paginate(TableName=events.name, PaginationConfig={"PageSize": 500})
     found: Iterator[Any] = pages.search("Items")

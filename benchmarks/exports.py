@@ -119,10 +119,12 @@ def _client(url: str) -> DynamoDBClient:
 
 def _seed(client: DynamoDBClient, sessions: int) -> int:
     """Put sessions with state and events, and a large value for some; how many items."""
-    from sessions_dynamo import batches, schema, session_items
-    from sessions_dynamo.events import Event, EventStore
-    from sessions_dynamo.session_items import Session
-    from sessions_dynamo.state import Entry, Spilled
+    from sessions_dynamo import schema
+    from sessions_dynamo.store import batches, session_items
+    from sessions_dynamo.store.event_items import Event
+    from sessions_dynamo.store.events import EventStore
+    from sessions_dynamo.store.session_items import Session
+    from sessions_dynamo.store.state import Entry, Spilled
 
     store = EventStore(client, EVENTS, event_ttl=timedelta(hours=6), max_events=1000)
     now = datetime.now(UTC)
@@ -198,7 +200,7 @@ def _resident_mb(pid: int) -> float:
 
 def _digests(client: DynamoDBClient) -> Counter[bytes]:
     """Every item of both tables, as a digest each."""
-    from sessions_dynamo import scans
+    from sessions_dynamo.reading import scans
     from tests.sessions_dynamo.exported import normal
 
     found: Counter[bytes] = Counter()

@@ -50,7 +50,7 @@ def _measure(sizes: list[int], rounds: int) -> None:
     from django.test import Client, override_settings
 
     from sessions_dynamo import client
-    from sessions_dynamo.tables import ensure_tables
+    from sessions_dynamo.tables.setup import ensure_tables
 
     ensure_tables()
     call_command("migrate", verbosity=0)
@@ -133,8 +133,9 @@ def _seconds(work: Any) -> float:
 
 def _store(first: int, end: int) -> None:
     """Sessions by their number, the newest last, as clients leave them; written at once."""
-    from sessions_dynamo import batches, schema, session_items, sessions
-    from sessions_dynamo.session_items import Session
+    from sessions_dynamo import schema
+    from sessions_dynamo.store import batches, session_items, sessions
+    from sessions_dynamo.store.session_items import Session
 
     store = sessions.default_store()
     begin = datetime.now(UTC) - timedelta(hours=12)

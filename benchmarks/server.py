@@ -6,7 +6,8 @@ from typing import Annotated
 
 from mcp.server.mcpserver import Context, MCPServer, Resolve
 
-from mcpsite.endpoint.session import Session, current_session
+from mcpsite.endpoint.serving.dependencies import current_session
+from mcpsite.endpoint.serving.session import Session
 
 mcp = MCPServer("benchmark", version="1.0.0")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from sessions_dynamo import tables
 from sessions_dynamo.errors import StorageError
+from sessions_dynamo.tables import setup
 
 
 def healthz(request: HttpRequest) -> HttpResponseBase:
@@ -19,7 +19,7 @@ def healthz(request: HttpRequest) -> HttpResponseBase:
 def readyz(request: HttpRequest) -> HttpResponseBase:
     """Both tables can be reached; else 503 and the reason."""
     try:
-        tables.reachable()
+        setup.reachable()
     except StorageError as exc:
         return JsonResponse({"status": "unavailable", "reason": str(exc)}, status=503)
     return JsonResponse({"status": "ready"})

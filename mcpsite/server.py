@@ -12,17 +12,17 @@ from mcp_types import ToolAnnotations
 from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
 
-from mcpsite.endpoint.arguments import sent_arguments
-from mcpsite.endpoint.request import ServedRequest
-from mcpsite.endpoint.session import Session, current_session, tool_errors
-from sessions_dynamo import client, session_items
-from sessions_dynamo.descriptions import TableDescription, describe_cached
-from sessions_dynamo.values import MAX_KEY_CHARACTERS
+from mcpsite.endpoint.tools import ServedRequest, Session, current_session, sent_arguments, tool_errors
+from sessions_dynamo import __version__, client
+from sessions_dynamo.store import session_items
+from sessions_dynamo.store.values import MAX_KEY_CHARACTERS
+from sessions_dynamo.tables.describing import describe_cached
+from sessions_dynamo.tables.descriptions import TableDescription
 
 mcp = MCPServer(
     "dynamodb-sessions",
     title="Durable sessions in DynamoDB",
-    version="1.0.0",
+    version=__version__,
     instructions=(
         "Keeps application state for this session in DynamoDB: it survives restarts and is the same on every server."
         " A client without MCP sessions gets a session_id from the first call that stores something; pass it on every"

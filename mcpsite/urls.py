@@ -1,16 +1,13 @@
-"""The site's URLs: the MCP endpoint and the staff pages. ``HealthMiddleware`` answers the health routes."""
+"""The site's URLs: what any project mounts, the admin, and the way there. Health is ``HealthMiddleware``'s."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import path
 from django.views.generic import RedirectView
 
-from mcpsite.endpoint.views import mcp_endpoint
-from mcpsite.try_it.views import try_it
+from mcpsite.routes import urlpatterns as routes
 
 urlpatterns = [
-    path("mcp", mcp_endpoint, name="mcp"),
-    path("admin/try-it/", try_it, name="try-it"),
-    path("admin/", include("sessions_dynamo.staff.urls")),
+    *routes,
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
-from sessions_dynamo.startup import prepare
+from sessions_dynamo.tables.startup import prepare
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpsite.settings")
 

@@ -14,3 +14,4 @@ class SessionsDynamoConfig(AppConfig):
     def ready(self) -> None:
         import_module("sessions_dynamo.checks")
         import_module("sessions_dynamo.metrics.checks")
+        import_module("sessions_dynamo.tables.checks")

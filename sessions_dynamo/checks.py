@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
+from django.core.checks import CheckMessage, Error, register, run_checks
 
-from sessions_dynamo import desired
+from sessions_dynamo.conf import conf
 
 DYNAMODB: Final = "dynamodb"
 """Tag of the checks on the tables' settings; the commands for tables need no others."""
@@ -18,46 +18,11 @@ _APP_LOAD_ERROR: Final = 4
 """Ends gunicorn as a whole: at any other exit status its master starts the worker again, for ever."""
 
 
-@register(Tags.security)
-def check_deployment(**_: Any) -> list[CheckMessage]:
-    """What DEBUG has a default for and a deployment does not."""
-    if settings.DEBUG:
-        return []
-    found: list[CheckMessage] = []
-    if settings.SECRET_KEY == settings.DEVELOPMENT_SECRET_KEY:
-        found.append(
-            Error(
-                "SECRET_KEY is not set.",
-                hint="Set it to a long random text, the same on every worker, such as the output of"
-                " python -c 'import secrets; print(secrets.token_urlsafe(50))'. On your own machine: DEBUG=true.",
-                id="sessions_dynamo.E001",
-            )
-        )
-    if not settings.DATABASE_URL_IS_SET:
-        found.append(
-            Error(
-                "DATABASE_URL is not set.",
-                hint="Set it to the database of staff accounts and tokens, such as"
-                " postgres://user:password@host:5432/name.",
-                id="sessions_dynamo.E002",
-            )
-        )
-    elif settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-        found.append(
-            Warning(
-                "DATABASE_URL names an SQLite file, which one machine has to itself and a container loses.",
-                hint="Set DATABASE_URL to a server, such as postgres://user:password@host:5432/name.",
-                id="sessions_dynamo.W001",
-            )
-        )
-    return found
-
-
 @register(DYNAMODB)
 def check_dynamodb(**_: Any) -> list[CheckMessage]:
     """Which DynamoDB, which tables, and limits that are above zero."""
     found: list[CheckMessage] = []
-    if settings.DYNAMODB_EMBEDDED and not settings.DEBUG:
+    if conf.DYNAMODB_EMBEDDED and not settings.DEBUG:
         found.append(
             Error(
                 "DYNAMODB_EMBEDDED is on without DEBUG: the embedded DynamoDB has no access control and keeps nothing.",
@@ -65,10 +30,10 @@ def check_dynamodb(**_: Any) -> list[CheckMessage]:
                 id="sessions_dynamo.E003",
             )
         )
-    if settings.DYNAMODB_SESSIONS_TABLE == settings.DYNAMODB_EVENTS_TABLE:
+    if conf.DYNAMODB_SESSIONS_TABLE == conf.DYNAMODB_EVENTS_TABLE:
         found.append(
             Error(
-                f"Sessions and events share the table name {settings.DYNAMODB_EVENTS_TABLE}, but their keys differ.",
+                f"Sessions and events share the table name {conf.DYNAMODB_EVENTS_TABLE}, but their keys differ.",
                 hint="Set DYNAMODB_SESSIONS_TABLE (or DYNAMODB_TABLE) and DYNAMODB_EVENTS_TABLE to different names.",
                 id="sessions_dynamo.E004",
             )
@@ -78,7 +43,7 @@ def check_dynamodb(**_: Any) -> list[CheckMessage]:
         ("EVENT_TTL_HOURS", "hours that an event lives", 6, "sessions_dynamo.E006"),
         ("MAX_EVENTS_PER_SESSION", "events that a session keeps", 1000, "sessions_dynamo.E007"),
     ):
-        value = getattr(settings, name)
+        value = getattr(conf, name)
         if not value > 0:
             found.append(
                 Error(
@@ -88,19 +53,6 @@ def check_dynamodb(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
-
-
-@register(DYNAMODB)
-def check_declarations(**_: Any) -> list[CheckMessage]:
-    """What ``dynamodb_setup`` shall give the tables: billing, recovery, protection, encryption, replicas."""
-    return [
-        Error(
-            problem,
-            hint="Give it that form, or unset it to leave the tables as they stand.",
-            id="sessions_dynamo.E008",
-        )
-        for problem in desired.problems()
-    ]
 
 
 def refuse_to_start() -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from django.conf import settings
-from django.core.signals import setting_changed
 
+from sessions_dynamo.conf import conf, forget_on_change
 from sessions_dynamo.errors import boto_errors
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
 
 EMBEDDED_REGION = "us-east-1"
@@ -32,13 +33,13 @@ _CONFIG = Config(
 def _quick_config() -> Config:
     """A person waits: a page says soon that DynamoDB does not answer, rather than try again unseen."""
     return _CONFIG.merge(
-        Config(read_timeout=settings.DYNAMODB_PAGE_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
+        Config(read_timeout=conf.DYNAMODB_PAGE_SECONDS, retries={"mode": "standard", "total_max_attempts": 1})
     )
 
 
 def embedded_endpoint() -> str:
     """The URL of the embedded DynamoDB server; loopback only."""
-    return f"http://127.0.0.1:{settings.DYNAMODB_EMBEDDED_PORT}"
+    return f"http://127.0.0.1:{conf.DYNAMODB_EMBEDDED_PORT}"
 
 
 @lru_cache(maxsize=64)
@@ -48,11 +49,11 @@ def aws_client(service: str, region: str | None = None, *, quick: bool = False) 
     ``region`` defaults to ``AWS_REGION``/``AWS_DEFAULT_REGION``, then to the AWS profile's.
     Raises ``CredentialsMissing`` where no region or profile is usable.
     """
-    region = region or settings.AWS_REGION or None
+    region = region or conf.AWS_REGION or None
     config = _quick_config() if quick else _CONFIG
     with boto_errors(service):
         # A session of our own: boto3's default session is not thread-safe while it makes clients.
-        if settings.DYNAMODB_EMBEDDED:
+        if conf.DYNAMODB_EMBEDDED:
             return boto3.session.Session(
                 aws_access_key_id="embedded", aws_secret_access_key="embedded", region_name=region or EMBEDDED_REGION
             ).client(service, endpoint_url=embedded_endpoint(), config=config)
@@ -75,9 +76,24 @@ def endpoint_url() -> str:
     return dynamodb().meta.endpoint_url
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting.startswith(("DYNAMODB_", "AWS_")):
-        aws_client.cache_clear()
+_AWS_DOMAINS: Final = (
+    ".amazonaws.com",
+    ".api.aws",
+    ".amazonaws.com.cn",
+    ".api.amazonwebservices.com.cn",
+    ".amazonaws.eu",
+    ".api.amazonwebservices.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+)
 
 
-setting_changed.connect(_forget)
+def is_aws(client: BaseClient) -> bool:
+    """Whether the client talks to AWS itself rather than to an emulator."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return host.endswith(_AWS_DOMAINS)
+
+
+forget_on_change(aws_client.cache_clear, "DYNAMODB_", "AWS_")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -52,22 +53,23 @@ class EmbeddedServer:
 def start() -> EmbeddedServer | None:
     """Serve at ``DYNAMODB_EMBEDDED_PORT``; ``None`` when another ``runserver`` already does.
 
-    Raises ``StorageUnavailable`` when something else holds the port, ``ImproperlyConfigured`` without DEBUG.
+    Raises ``StorageUnavailable`` when something else holds the port or moto is not installed,
+    ``ImproperlyConfigured`` without DEBUG.
     """
     try:
-        return serve(settings.DYNAMODB_EMBEDDED_PORT)
+        return serve(conf.DYNAMODB_EMBEDDED_PORT)
     except OSError as exc:
         if is_running():
             return None
         raise StorageUnavailable(
-            f"The embedded DynamoDB cannot listen on {LOOPBACK}:{settings.DYNAMODB_EMBEDDED_PORT} ({exc.strerror}):"
+            f"The embedded DynamoDB cannot listen on {LOOPBACK}:{conf.DYNAMODB_EMBEDDED_PORT} ({exc.strerror}):"
             " stop the program that holds the port, or set DYNAMODB_EMBEDDED_PORT to a free one."
         ) from exc
 
 
 def is_running() -> bool:
     """Whether an embedded server, of this process or of another, answers at ``DYNAMODB_EMBEDDED_PORT``."""
-    connection = http.client.HTTPConnection(LOOPBACK, settings.DYNAMODB_EMBEDDED_PORT, timeout=2)
+    connection = http.client.HTTPConnection(LOOPBACK, conf.DYNAMODB_EMBEDDED_PORT, timeout=2)
     try:
         connection.request("GET", _IDENTITY_PATH)
         return connection.getresponse().read(len(_IDENTITY) + 1) == _IDENTITY
@@ -93,8 +95,14 @@ def serve(port: int) -> EmbeddedServer:
 
 
 def _make_server(listener: socket.socket) -> BaseWSGIServer:
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-    from werkzeug.serving import make_server
+    try:
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
+    except ImportError as exc:
+        raise StorageUnavailable(
+            f"The embedded DynamoDB is not installed ({exc}): pip install 'mcp-sessions[embedded]', or point at another"
+            " DynamoDB with AWS_ENDPOINT_URL_DYNAMODB or AWS credentials."
+        ) from exc
 
     class QuietRequestHandler(MotoRequestHandler):
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

@@ -7,13 +7,17 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 from pytest_django import Settings
 
 from sessions_dynamo.client import dynamodb as dynamodb_client
-from sessions_dynamo.tables import ensure_tables
+from sessions_dynamo.tables.setup import ensure_tables
 from tests.engines import ENGINES, EngineMissing
 from tests.iam import session as aws_calls
 
@@ -108,3 +112,30 @@ def tables(bare_dynamodb: DynamoDBClient) -> None:
 def dynamodb(bare_dynamodb: DynamoDBClient, tables: None) -> DynamoDBClient:
     """The service's own client, pointed at the engine, with both tables created."""
     return bare_dynamodb
+
+
+@pytest.fixture
+def staff_user(db: None) -> Callable[..., User]:
+    """Make a staff account with permissions of ``sessions_dynamo`` by codename, such as ``"view_session"``."""
+    numbers = count(1)
+
+    def make(*permissions: str) -> User:
+        user: User = get_user_model().objects.create_user(f"staff-{next(numbers)}", is_staff=True)
+        granted = Permission.objects.filter(content_type__app_label="sessions_dynamo", codename__in=permissions)
+        assert granted.count() == len(permissions), f"no such permission among {permissions}"
+        user.user_permissions.set(granted)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def staff_client(staff_user: Callable[..., User]) -> Callable[..., Client]:
+    """Log a staff account in that has permissions by codename."""
+
+    def make(*permissions: str, enforce_csrf_checks: bool = False) -> Client:
+        client = Client(enforce_csrf_checks=enforce_csrf_checks)
+        client.force_login(staff_user(*permissions))
+        return client
+
+    return make

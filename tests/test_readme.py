@@ -29,6 +29,9 @@ import yaml
 from django.core.management import get_commands
 from moto.server import ThreadedMotoServer
 
+from mcpsite.endpoint.conf import EndpointSettings
+from sessions_dynamo.conf import AppSettings
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 NPX_BIN = ROOT / "tests" / "node_modules" / ".bin"
@@ -71,13 +74,20 @@ def _table_variables(heading: str) -> set[str]:
     return set(re.findall(r"^\| `([A-Z_0-9]+)` \|", section, re.MULTILINE))
 
 
+def _read_by_settings() -> set[str]:
+    """The variables that set a setting of this site, or one that an app declares."""
+    declared = [*AppSettings.declared(), *EndpointSettings.declared()]
+    names = {name for setting in declared for name in setting.variables}
+    return _read_by(ROOT / "mcpsite" / "settings.py") | _read_by(ROOT / "sessions_dynamo" / "conf.py") | names
+
+
 def _read_by(path: Path) -> set[str]:
     """The environment variables that a module names: ``env.str("X")``, ``os.environ["X"]`` and the like."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and re.fullmatch(r"env\.\w+|os\.environ\.get|os\.getenv", ast.unparse(node.func)):
             names |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("_VARIABLES"):
+        elif isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target).endswith("_VARIABLES"):
             names |= set(ast.literal_eval(node.value))
     return names
 
@@ -255,7 +265,7 @@ def test_the_inspector_lists_and_calls_tools(quick_start: Site) -> None:
 
 
 def test_the_example_server_keeps_its_notes(tmp_path: Path) -> None:
-    (example,) = (b.text for b in BLOCKS if b.language == "python")
+    (example,) = (b.text for b in BLOCKS if b.language == "python" and not b.tag)
     call = (
         '\ncurl -sS -w "\\n" "$URL" "${HEADERS[@]}" -d \'{"jsonrpc": "2.0", "id": %d, "method": "tools/call",'
         ' "params": {"name": "add_note", "arguments": {"text": "%s"}}}\''
@@ -352,7 +362,7 @@ def test_every_named_command_target_and_service_exists() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
     assert commands <= set(get_commands())
-    assert targets == {"run", "test", "lint"}
+    assert targets == {"run", "test", "check"}
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
     assert set(re.findall(r"docker compose exec (\w+)", shell)) <= set(services)
@@ -368,13 +378,13 @@ def test_every_variable_in_a_command_is_in_a_table() -> None:
 
 
 def test_the_environment_table_is_what_the_settings_read() -> None:
-    read = _read_by(ROOT / "mcpsite" / "settings.py") | _read_by(ROOT / "gunicorn.conf.py")
+    read = _read_by_settings() | _read_by(ROOT / "gunicorn.conf.py")
     assert read == _table_variables("Environment")
 
 
 def test_the_example_environment_names_every_setting() -> None:
     lines = (ROOT / ".env.example").read_text()
-    assert set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", lines, re.MULTILINE)) == _read_by(ROOT / "mcpsite" / "settings.py")
+    assert set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", lines, re.MULTILINE)) == _read_by_settings()
 
 
 def test_the_iam_table_names_the_policies_that_there_are() -> None:

@@ -1,4 +1,7 @@
-"""Streamable HTTP as a Django view, over the SDK's kernel.
+"""Streamable HTTP as a Django view, over the SDK's kernel: the door, and the rooms behind it.
 
-A request goes one way: ``views`` (HTTP) to ``kernel`` (the protocol, on the process's event loop) to the store.
+A request goes one way: ``views`` (HTTP), its era's module, ``serving.kernel`` (the protocol, on the process's event
+loop), the store.
 """
+
+__all__ = ["conf", "shutdown", "tools", "views", "wire"]

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,4 +9,4 @@ class EndpointConfig(AppConfig):
     verbose_name = "MCP endpoint"
 
     def ready(self) -> None:
-        from mcpsite.endpoint import checks  # noqa: F401 (registers them)
+        import_module("mcpsite.endpoint.checks")

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from mcpsite.endpoint.auth import PUBLIC, load_authenticator
-from mcpsite.endpoint.served import load_server
+from mcpsite.endpoint.access.auth import load_authenticator
+from mcpsite.endpoint.conf import PUBLIC, conf
+from mcpsite.endpoint.serving.served import load_server
 
 
 @register(Tags.security)
 def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """``MCP_AUTH`` is chosen, importable, and public only where that was said twice."""
-    if not settings.MCP_AUTH:
+    if not conf.MCP_AUTH:
         return [
             Error(
                 "MCP_AUTH is not set, so nobody has decided who may call the MCP endpoint.",
@@ -27,7 +27,7 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
                 id="mcp_endpoint.E001",
             )
         ]
-    if settings.MCP_AUTH == PUBLIC and not settings.MCP_ALLOW_PUBLIC:
+    if conf.MCP_AUTH == PUBLIC and not conf.MCP_ALLOW_PUBLIC:
         return [
             Error(
                 "MCP_AUTH lets anybody call the MCP endpoint, and MCP_ALLOW_PUBLIC is not set.",
@@ -43,7 +43,7 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
         return []
     return [
         Error(
-            f"MCP_AUTH={settings.MCP_AUTH!r} cannot be used: {problem}.",
+            f"MCP_AUTH={conf.MCP_AUTH!r} cannot be used: {problem}.",
             hint="It is the dotted path of a callable (request) -> HttpResponse | None.",
             id="mcp_endpoint.E003",
         )
@@ -54,11 +54,11 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """``MCP_SERVER`` names a server object of the official SDK."""
     try:
-        load_server(settings.MCP_SERVER)
+        load_server(conf.MCP_SERVER)
     except (ImportError, AttributeError, TypeError, ValueError) as exc:
         return [
             Error(
-                f"MCP_SERVER={settings.MCP_SERVER!r} cannot be served: {exc}.",
+                f"MCP_SERVER={conf.MCP_SERVER!r} cannot be served: {exc}.",
                 hint="It is package.module:attribute of an mcp.server.mcpserver.MCPServer, such as mcpsite.server:mcp.",
                 id="mcp_endpoint.E004",
             )
@@ -69,11 +69,11 @@ def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
 @register()
 def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """A body cap that lets no message through is a mistake."""
-    if settings.MCP_MAX_BODY_BYTES > 0:
+    if conf.MCP_MAX_BODY_BYTES > 0:
         return []
     return [
         Error(
-            f"MCP_MAX_BODY_BYTES={settings.MCP_MAX_BODY_BYTES} refuses every message.",
+            f"MCP_MAX_BODY_BYTES={conf.MCP_MAX_BODY_BYTES} refuses every message.",
             hint="Set it to the bytes of the largest message to accept, or leave it unset for 4 MiB.",
             id="mcp_endpoint.E005",
         )

@@ -8,31 +8,30 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest
-from mcp_types.version import is_version_at_least
 
-from mcpsite.endpoint import headers, kernel
-from mcpsite.endpoint.answers import Reply, accepted, encode, error_answer, json_answer, reply_body
-from mcpsite.endpoint.auth import principal_of
+from mcpsite.endpoint.access.auth import principal_of
+from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import LoopThread, current_loop
-from mcpsite.endpoint.messages import Message
-from mcpsite.endpoint.record import record_call
-from mcpsite.endpoint.request import ServedRequest
-from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.response import respond, stream
+from mcpsite.endpoint.serving import kernel
+from mcpsite.endpoint.serving.record import record_call
+from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
+from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.outbox import Failure, Outbox
-from mcpsite.endpoint.streams.owned import PRIMING_SINCE, OwnedStream
-from mcpsite.endpoint.streams.response import respond, stream
-from mcpsite.endpoint.streams.worker import UnknownStream
+from mcpsite.endpoint.streams.owned import OwnedStream
+from mcpsite.endpoint.wire import headers, sse
+from mcpsite.endpoint.wire.answers import Reply, accepted, encode, error_answer, json_answer, reply_body
+from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo import schema
-from sessions_dynamo.sessions import Session, default_store
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.store.sessions import default_store
 
-SESSION_HEADER = "Mcp-Session-Id"
 LAST_EVENT_HEADER = "Last-Event-ID"
 
 
@@ -80,19 +79,19 @@ def get(request: HttpRequest) -> HttpResponseBase:
             HTTPStatus.BAD_REQUEST, f"Unknown {LAST_EVENT_HEADER}: that stream is not of this session, or has expired"
         )
     left = (session.expires_at - datetime.now(UTC)).total_seconds()
-    seconds = left if settings.STREAM_SECONDS is None else min(left, settings.STREAM_SECONDS)
+    seconds = left if conf.STREAM_SECONDS is None else min(left, conf.STREAM_SECONDS)
     # Something at once, for a client that waits for the headers: its own cursor where it knows such events, so that it
     # has one for this connection too.
-    primed = is_version_at_least(session.protocol_version or "", PRIMING_SINCE)
-    first = sse.priming(cursor, settings.STREAM_RETRY_MS) if cursor and primed else sse.KEEP_ALIVE
+    primed = sse.has_priming(session.protocol_version)
+    first = sse.priming(cursor, conf.STREAM_RETRY_MS) if cursor and primed else sse.KEEP_ALIVE
     response = stream(loop, request, outbox, may_return=True, first=first, seconds=seconds)
-    response[SESSION_HEADER] = session.session_id
+    response[headers.SESSION_HEADER] = session.session_id
     return response
 
 
 def delete(request: HttpRequest) -> HttpResponseBase:
     """End a session and what it has open on every worker. Raises ``StorageError``."""
-    session_id = request.headers.get(SESSION_HEADER)
+    session_id = request.headers.get(headers.SESSION_HEADER)
     if not session_id:
         return _missing_session()
     default_store().terminate(session_id, principal_of(request))
@@ -151,7 +150,7 @@ def _serve_request(
             # Runs on when the client drops: it may resume, here or on another worker.
             reply: Reply = _cancelled(message)
             with worker.running(session.session_id, message.id):
-                if settings.DURABLE_ANSWERS:
+                if conf.DURABLE_ANSWERS:
                     await answer.open()
                 reply = await kernel.serve_request(exchange, message)
             body = encode(reply_body(reply))
@@ -188,13 +187,14 @@ def _take_notification(loop: LoopThread, request: HttpRequest, session: Session,
 
 
 def _load_session(request: HttpRequest) -> Session | None:
-    session_id = request.headers.get(SESSION_HEADER)
+    session_id = request.headers.get(headers.SESSION_HEADER)
     return default_store().load(session_id, principal_of(request)) if session_id else None
 
 
 def _missing_session() -> HttpResponse:
     return error_answer(
-        HTTPStatus.BAD_REQUEST, f"Missing {SESSION_HEADER} header: send 'initialize' first and repeat the id it returns"
+        HTTPStatus.BAD_REQUEST,
+        f"Missing {headers.SESSION_HEADER} header: send 'initialize' first and repeat the id it returns",
     )
 
 

@@ -14,10 +14,10 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from anyio import to_thread
-from django.conf import settings
 from mcp.server.lowlevel import Server
 
-from mcpsite.endpoint.served import served_server, subscription_bus
+from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
 
 T = TypeVar("T")
@@ -58,14 +58,14 @@ class LoopThread:
         """Let running handlers finish, leave the lifespan, end the thread; bounded by ``SHUTDOWN_GRACE_SECONDS``."""
         if self._loop is not None and self._stop is not None and self.pid == os.getpid() and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(settings.SHUTDOWN_GRACE_SECONDS + LIFESPAN_EXIT_SECONDS)
+            self._thread.join(conf.SHUTDOWN_GRACE_SECONDS + LIFESPAN_EXIT_SECONDS)
 
     def _run(self, started: Future[None]) -> None:
         async def main() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             # A sync tool holds one of AnyIO's threads, and each request may be for one.
             limiter = to_thread.current_default_thread_limiter()
-            limiter.total_tokens = max(limiter.total_tokens, settings.THREADS)
+            limiter.total_tokens = max(limiter.total_tokens, conf.THREADS)
             self.worker = Worker()
             if (bus := subscription_bus(self.server)) is not None:
                 self.worker.notifications.attach(bus)
@@ -73,7 +73,7 @@ class LoopThread:
                 polling = asyncio.create_task(self.worker.run())
                 started.set_result(None)
                 await self._stop.wait()
-                await self.worker.drain(settings.SHUTDOWN_GRACE_SECONDS)
+                await self.worker.drain(conf.SHUTDOWN_GRACE_SECONDS)
                 polling.cancel()
 
         try:

@@ -7,7 +7,6 @@ import secrets
 from http import HTTPStatus
 from time import perf_counter
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import (
@@ -18,18 +17,19 @@ from mcp.shared.inbound import (
 )
 from mcp_types import JSONRPCNotification, JSONRPCRequest, RequestId
 
-from mcpsite.endpoint import headers, kernel
-from mcpsite.endpoint.answers import accepted, encode, error_answer, reply_body
-from mcpsite.endpoint.auth import principal_of
+from mcpsite.endpoint.access.auth import principal_of
+from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import current_loop
-from mcpsite.endpoint.messages import Message
-from mcpsite.endpoint.record import record_call
-from mcpsite.endpoint.request import ServedRequest
+from mcpsite.endpoint.response import respond
+from mcpsite.endpoint.serving import kernel, param_headers
+from mcpsite.endpoint.serving.record import record_call
+from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import TransientChannel
 from mcpsite.endpoint.streams.outbox import Failure, Outbox
-from mcpsite.endpoint.streams.response import respond
 from mcpsite.endpoint.streams.transient import TransientStream
-from sessions_dynamo.sessions import default_store
+from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, reply_body
+from mcpsite.endpoint.wire.messages import Message
+from sessions_dynamo.store.sessions import default_store
 
 
 def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
@@ -51,7 +51,7 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
     connection, channel = kernel.modern_connection(route), TransientChannel(answer)
     exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, channel)
     if message.method == "tools/call":
-        mismatch = headers.param_header_rejection(
+        mismatch = param_headers.param_header_rejection(
             exchange.server,
             exchange.context(message),
             kernel.modern_connection(route),
@@ -94,7 +94,7 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
         answer.open,
         may_return=is_subscription,
         statuses=True,
-        seconds=settings.STREAM_SECONDS if is_subscription else None,
+        seconds=conf.STREAM_SECONDS if is_subscription else None,
     )
 
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from mcp_types import INTERNAL_ERROR, JSONRPCRequest
 
-from mcpsite.endpoint import headers, legacy, modern
-from mcpsite.endpoint.answers import error_answer, storage_error_answer
-from mcpsite.endpoint.auth import Authenticator, authenticate
-from mcpsite.endpoint.body import BodyTooLarge, LengthRequired, read_body
-from mcpsite.endpoint.messages import InvalidMessage, parse_message
+from mcpsite.endpoint import legacy, modern
+from mcpsite.endpoint.access.auth import Authenticator, authenticate
+from mcpsite.endpoint.access.origins import transport_security
+from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.wire import headers
+from mcpsite.endpoint.wire.answers import error_answer, storage_error_answer
+from mcpsite.endpoint.wire.body import BodyTooLarge, LengthRequired, read_body
+from mcpsite.endpoint.wire.messages import InvalidMessage, parse_message
 from sessions_dynamo.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 
+@transport_security
 @csrf_exempt
 def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
     """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
@@ -64,9 +67,7 @@ def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
         body = read_body(request)
         message = parse_message(body)
     except BodyTooLarge:
-        return error_answer(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {settings.MCP_MAX_BODY_BYTES} bytes"
-        )
+        return error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {conf.MCP_MAX_BODY_BYTES} bytes")
     except LengthRequired:
         return error_answer(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length header")
     except InvalidMessage as exc:

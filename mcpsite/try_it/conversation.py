@@ -8,7 +8,7 @@ from typing import Any, Final
 from mcp.shared.inbound import encode_header_value
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
-from mcpsite.endpoint.legacy import SESSION_HEADER
+from mcpsite.endpoint.wire.headers import SESSION_HEADER
 from mcpsite.try_it.exchange import Caller, Exchange
 from sessions_dynamo import schema
 

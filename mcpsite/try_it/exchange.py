@@ -10,14 +10,13 @@ from io import BytesIO
 from time import monotonic, perf_counter
 from typing import Any, Final
 
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 
-from mcpsite.endpoint.auth import PUBLIC
-from mcpsite.endpoint.security import ENDPOINT_PATH
+from mcpsite.endpoint.conf import PUBLIC, conf
 from mcpsite.endpoint.views import serve
 from sessions_dynamo.staff import json_tree
 
@@ -47,7 +46,7 @@ class Exchange:
 
     @property
     def path(self) -> str:
-        return ENDPOINT_PATH
+        return reverse("mcp")
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -89,7 +88,7 @@ class Caller:
     """
 
     def __init__(self, staff_user_id: int) -> None:
-        self.principal = "" if settings.MCP_AUTH == PUBLIC else f"staff:{staff_user_id}"
+        self.principal = "" if conf.MCP_AUTH == PUBLIC else f"staff:{staff_user_id}"
 
     def post(self, title: str, message: Mapping[str, Any], headers: Mapping[str, str]) -> Exchange:
         """Post a message and read the answer, at most ``MAX_SECONDS`` and ``MAX_BYTES`` of it."""
@@ -121,7 +120,7 @@ def _request(body: bytes, headers: Mapping[str, str]) -> HttpRequest:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
-        "PATH_INFO": ENDPOINT_PATH,
+        "PATH_INFO": reverse("mcp"),
         "QUERY_STRING": "",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",

@@ -9,8 +9,8 @@ from typing import Any, Final
 from django import forms
 
 from mcpsite.try_it.conversation import LEGACY, MODERN
-from sessions_dynamo import values
 from sessions_dynamo.errors import InvalidState
+from sessions_dynamo.store import values
 
 PREFIX: Final = "arg"
 """Of the arguments' field names, so that a tool may call an argument ``tool`` or ``era``."""

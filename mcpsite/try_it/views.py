@@ -17,7 +17,7 @@ from mcpsite.try_it.forms import PREFIX, ArgumentsForm, CallForm, RawForm, plain
 from sessions_dynamo.models import Session
 from sessions_dynamo.staff import shell
 
-TEMPLATE = "staff/try_it.html"
+TEMPLATE = "try_it/page.html"
 
 
 @shell.page("change_session")

@@ -1,0 +1,3 @@
+"""The commands, and what they share: options, questions, progress and what they print."""
+
+__all__: list[str] = []

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 from botocore.exceptions import ConnectionError, HTTPClientError, InvalidRegionError
-from django.conf import settings
 from django.core.management.base import CommandError
 
-from sessions_dynamo.client import aws_client, embedded_endpoint
-from sessions_dynamo.descriptions import NamedTable, TableDescription, is_aws, is_table_name, named_tables
+from sessions_dynamo.client import aws_client, embedded_endpoint, is_aws
+from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import AccessDenied, StorageError, StorageUnavailable, boto_errors
-from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.names import NamedTable, is_table_name, named_tables
+from sessions_dynamo.tables.steps import Outcome, Step
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -32,13 +33,13 @@ def command_errors(region: str | None = None) -> Iterator[None]:
     try:
         yield
     except StorageError as exc:
-        raise CommandError(_explained(exc, region or settings.AWS_REGION)) from exc
+        raise CommandError(_explained(exc, region or conf.AWS_REGION)) from exc
 
 
 def _explained(exc: StorageError, region: str) -> str:
     if not isinstance(exc.__cause__, (ConnectionError, HTTPClientError, InvalidRegionError)):
         return str(exc)
-    if settings.DYNAMODB_EMBEDDED:
+    if conf.DYNAMODB_EMBEDDED:
         return (
             f"The embedded DynamoDB does not answer at {embedded_endpoint()}. Start 'manage.py runserver' in another"
             " terminal, or set DYNAMODB_EMBEDDED=false and AWS_REGION to work on AWS."
@@ -86,7 +87,7 @@ def interruptible(message: str = "Interrupted. Nothing was changed.") -> Iterato
 def location(client: DynamoDBClient) -> str:
     """Where a command works: the region, and the account on AWS or else the endpoint."""
     region, endpoint = client.meta.region_name, client.meta.endpoint_url
-    if settings.DYNAMODB_EMBEDDED:
+    if conf.DYNAMODB_EMBEDDED:
         return f"region {region}, embedded DynamoDB at {endpoint}, in memory only"
     if not is_aws(client):
         return f"region {region}, endpoint {endpoint}"

@@ -8,15 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from sessions_dynamo.desired import (
-    ON_DEMAND,
-    Billing,
-    Desired,
-    declared,
-    parse_key,
-    parse_range,
-    parse_regions,
-)
+from sessions_dynamo.tables.desired import ON_DEMAND, Billing, Desired, declared, parse_key, parse_range, parse_regions
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo import removal
-from sessions_dynamo.tables import NamedTable, TableDescription
+from sessions_dynamo.tables import removal
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.names import NamedTable
 
 
 class Action(StrEnum):

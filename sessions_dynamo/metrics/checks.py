@@ -5,25 +5,25 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from sessions_dynamo.conf import conf
 from sessions_dynamo.metrics.reporter import SENDERS
 
 
 @register()
 def check_metrics(**_: Any) -> list[CheckMessage]:
     """``METRICS`` is known, and works where the process runs."""
-    if settings.METRICS not in ("off", *SENDERS):
+    if conf.METRICS not in ("off", *SENDERS):
         return [
             Error(
-                f"METRICS is {settings.METRICS!r}.",
+                f"METRICS is {conf.METRICS!r}.",
                 hint="Set METRICS=emf where CloudWatch Logs reads the output (Lambda, ECS), METRICS=put elsewhere,"
                 " or METRICS=off.",
                 id="sessions_dynamo.E010",
             )
         ]
-    if settings.METRICS == "put" and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    if conf.METRICS == "put" and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         return [
             Warning(
                 "METRICS is 'put' on AWS Lambda, which freezes the process before its metrics are sent.",

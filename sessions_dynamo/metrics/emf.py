@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, groupby, repeat
 from typing import Any, Final
 
-from sessions_dynamo.batches import chunks
+from sessions_dynamo.chunks import chunks
 from sessions_dynamo.metrics.samples import NAMESPACE, Metric, service_dimensions
 
 MAX_VALUES: Final = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sessions_dynamo.batches import chunks
+from sessions_dynamo.chunks import chunks
 from sessions_dynamo.client import aws_client
 from sessions_dynamo.errors import boto_errors
 from sessions_dynamo.metrics.samples import NAMESPACE, Metric, service_dimensions

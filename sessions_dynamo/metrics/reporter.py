@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.signals import request_finished
 
+from sessions_dynamo.conf import conf
 from sessions_dynamo.metrics import emf, put
 from sessions_dynamo.metrics.samples import Metric, Samples
 
@@ -68,7 +68,7 @@ class Reporter:
 
     def _send(self) -> None:
         metrics = self.samples.take()
-        sender = SENDERS.get(settings.METRICS)
+        sender = SENDERS.get(conf.METRICS)
         if not metrics or sender is None:
             return
         try:
@@ -85,7 +85,7 @@ _reporter = Reporter()
 
 def enabled() -> bool:
     """Whether anything is counted."""
-    return settings.METRICS in SENDERS
+    return conf.METRICS in SENDERS
 
 
 def count(name: str, value: int = 1, *, tool: str | None = None) -> None:
@@ -115,7 +115,7 @@ def _begin_anew() -> None:
 
 def _flush_on_lambda(**_: Any) -> None:
     """Lambda freezes the process between requests, and ends it unasked."""
-    if settings.METRICS == "emf" and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    if conf.METRICS == "emf" and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         flush()
 
 

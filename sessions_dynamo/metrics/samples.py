@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from django.conf import settings
+from sessions_dynamo.conf import conf
 
 NAMESPACE: Final = "MCP/Sessions"
 TOOL_COUNTS: Final = ("ToolCalls", "ToolErrors")
@@ -85,7 +85,7 @@ class Samples:
 
 def service_dimensions(tool: str = "") -> dict[str, str]:
     """The dimensions of this service's metrics: two services of one account differ in their tables."""
-    dimensions = {"Environment": settings.ENVIRONMENT, "Table": settings.DYNAMODB_SESSIONS_TABLE, "Tool": tool}
+    dimensions = {"Environment": conf.ENVIRONMENT, "Table": conf.DYNAMODB_SESSIONS_TABLE, "Tool": tool}
     # CloudWatch refuses an empty value.
     return {name: value for name, value in dimensions.items() if value}
 

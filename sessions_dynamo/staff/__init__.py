@@ -1,4 +1,3 @@
-"""The staff pages: sessions, events, backups and tables, in the admin's shell.
+"""The staff pages in the admin's shell, a room for each; here is what they share."""
 
-One module a page, each with its ``urlpatterns``; ``shell`` is what they share.
-"""
+__all__ = ["formats", "json_tree", "shell", "unfold_settings"]

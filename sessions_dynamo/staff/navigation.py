@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from unfold.dataclasses import SearchResult
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.staff import shell, stores
 
-_PAGES = (
-    # Title, icon, URL name, permission. A page with a permission that the user lacks is not offered.
-    ("Dashboard", "monitoring", "staff:dashboard", "view_session"),
-    ("Sessions", "forum", "staff:sessions", "view_session"),
-    ("Events", "timeline", "staff:events", "view_session"),
-    ("Tables", "table", "staff:tables", "view_session"),
-    ("Backups", "backup", "staff:backups", "view_session"),
-    ("Try it", "play_circle", "try-it", "change_session"),
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page that the shell leads to. One whose permission the user lacks, or that is not mounted, is not offered."""
+
+    title: str
+    icon: str
+    url_name: str
+    permission: str
+
+    @property
+    def link(self) -> str:
+        """Its URL; empty in a project that has no such page."""
+        try:
+            return reverse(self.url_name)
+        except NoReverseMatch:
+            return ""
+
+    def is_for(self, request: HttpRequest) -> bool:
+        """Whether the user is offered it."""
+        return request.user.has_perm(self.permission) and bool(self.link)
+
+
+_VIEW, _CHANGE = f"{shell.APP}.view_session", f"{shell.APP}.change_session"
+
+PAGES: Final = (
+    Page("Dashboard", "monitoring", "staff:dashboard", _VIEW),
+    Page("Sessions", "forum", "staff:sessions", _VIEW),
+    Page("Events", "timeline", "staff:events", _VIEW),
+    Page("Tables", "table", "staff:tables", _VIEW),
+    Page("Backups", "backup", "staff:backups", _VIEW),
+    Page("Try it", "play_circle", "try-it", _CHANGE),
 )
-_ACCOUNTS = (
-    ("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
-    ("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
-    (
+ACCOUNTS: Final = (
+    Page("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
+    Page("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
+    Page(
         "Bearer tokens",
         "key",
         "admin:django_mcpz_bearer_tokens_token_changelist",
@@ -36,17 +61,15 @@ _ACCOUNTS = (
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups of the sidebar, for what the user may see."""
-    pages = [_item(title, icon, name) for title, icon, name, needed in _PAGES if shell.may(request, needed)]
-    accounts = [_item(title, icon, name) for title, icon, name, needed in _ACCOUNTS if request.user.has_perm(needed)]
     groups: list[dict[str, Any]] = [
-        {"title": "MCP", "items": pages},
-        {"title": "Access", "separator": True, "items": accounts},
+        {"title": "MCP", "items": _items(request, PAGES)},
+        {"title": "Access", "separator": True, "items": _items(request, ACCOUNTS)},
     ]
     return [group for group in groups if group["items"]]
 
 
-def _item(title: str, icon: str, name: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse(name)}
+def _items(request: HttpRequest, pages: tuple[Page, ...]) -> list[dict[str, Any]]:
+    return [{"title": page.title, "icon": page.icon, "link": page.link} for page in pages if page.is_for(request)]
 
 
 def favicon(request: HttpRequest) -> str:
@@ -62,9 +85,9 @@ def script(request: HttpRequest) -> str:
 def search(request: HttpRequest, term: str) -> list[SearchResult]:
     """Pages whose title holds the term, and the session whose id it is."""
     found = [
-        SearchResult(title=title, description="Staff page", link=reverse(name), icon=icon)
-        for title, icon, name, needed in _PAGES
-        if term.lower() in title.lower() and shell.may(request, needed)
+        SearchResult(title=page.title, description="Staff page", link=page.link, icon=page.icon)
+        for page in PAGES
+        if term.lower() in page.title.lower() and page.is_for(request)
     ]
     # The shell lowers the term before it is here; ids are case-sensitive.
     session_id = request.GET.get("s", "").strip()

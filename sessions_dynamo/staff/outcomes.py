@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sessions_dynamo.aspects.change import RUN_AGAIN, Change
-from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.tables.aspects.change import RUN_AGAIN, Change
+from sessions_dynamo.tables.steps import Outcome, Step
 
 _TONES: Final = {
     Outcome.CREATE: "warn",

@@ -85,8 +85,8 @@ def problem(
     """A page that says what is wrong and what to do; ``fragment`` for a part that a page asks for by itself."""
     context = {"reason": reason, "remedy": remedy, "retry": request.get_full_path() if request.method == "GET" else ""}
     if fragment or "HX-Request" in request.headers:
-        return TemplateResponse(request, "staff/problem_fragment.html", context, status=status).render()
-    return render(request, "staff/problem.html", context, title=title, status=status)
+        return TemplateResponse(request, "sessions_dynamo/problem_fragment.html", context, status=status).render()
+    return render(request, "sessions_dynamo/problem.html", context, title=title, status=status)
 
 
 def denied(request: HttpRequest, permission: str) -> HttpResponse:
@@ -154,7 +154,7 @@ def ask(
         "hidden": hidden,
         "danger": danger,
     }
-    return render(request, "staff/confirm.html", context, title=title)
+    return render(request, "sessions_dynamo/confirm.html", context, title=title)
 
 
 def record(request: HttpRequest, model: type[Model], target: str, flag: int, message: str) -> None:
@@ -173,3 +173,11 @@ def done(request: HttpRequest, message: str, to: str, *, level: int = messages.S
     """Back to a page, with a sentence of what was done."""
     messages.add_message(request, level, message)
     return redirect(to)
+
+
+def attachment(text: str, content_type: str, name: str) -> HttpResponse:
+    """A text as a file that no browser opens by itself."""
+    response = HttpResponse(text, content_type=f"{content_type}; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from django.core.signals import setting_changed
-
-from sessions_dynamo.events import EventStore
-from sessions_dynamo.session_list import SessionList
-from sessions_dynamo.sessions import SessionStore
-from sessions_dynamo.streams import StreamStore
+from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.reading.session_list import SessionList
+from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.workers.streams import StreamStore
 
 
 @cache
 def sessions() -> SessionStore:
-    """Sessions, for reading; what changes or deletes goes through ``sessions_dynamo.sessions.default_store``."""
+    """Sessions, for reading; what changes or deletes goes through ``sessions_dynamo.store.sessions.default_store``."""
     return SessionStore.from_settings(quick=True)
 
 
@@ -36,10 +35,5 @@ def streams() -> StreamStore:
     return StreamStore(events())
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    if setting.startswith(("DYNAMODB_", "AWS_")) or setting.endswith("_TTL_HOURS") or setting.startswith("MAX_EVENTS"):
-        for store in (sessions, session_list, events, streams):
-            store.cache_clear()
-
-
-setting_changed.connect(_forget)
+for _store in (sessions, session_list, events, streams):
+    forget_on_change(_store.cache_clear, "DYNAMODB_", "AWS_", "SESSION_TTL_HOURS", "EVENT_TTL_HOURS", "MAX_EVENTS_")

@@ -10,7 +10,7 @@ from typing import Final
 from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 
-from sessions_dynamo.entries import Show
+from sessions_dynamo.reading.entries import Show
 
 SHOWN: Final = (
     (Show.ALL, "Everything"),

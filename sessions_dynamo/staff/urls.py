@@ -9,24 +9,21 @@ from sessions_dynamo.staff.ids import IdConverter
 # Before the pages are imported: their URLs use it.
 register_converter(IdConverter, "dynamo_id")
 
-from sessions_dynamo.staff import (  # noqa: E402
-    backup_pages,
-    dashboard,
-    event_list,
-    session_actions,
-    session_detail,
-    session_list,
-    table_pages,
-)
+from sessions_dynamo.staff.backups import pages as backups  # noqa: E402
+from sessions_dynamo.staff.events import listing as events  # noqa: E402
+from sessions_dynamo.staff.overview import dashboard  # noqa: E402
+from sessions_dynamo.staff.sessions import actions, detail  # noqa: E402
+from sessions_dynamo.staff.sessions import listing as sessions  # noqa: E402
+from sessions_dynamo.staff.tables import pages as tables  # noqa: E402
 
 app_name = "staff"
 
 urlpatterns = [
     *dashboard.urlpatterns,
-    *session_list.urlpatterns,
-    *session_detail.urlpatterns,
-    *session_actions.urlpatterns,
-    *event_list.urlpatterns,
-    *table_pages.urlpatterns,
-    *backup_pages.urlpatterns,
+    *sessions.urlpatterns,
+    *detail.urlpatterns,
+    *actions.urlpatterns,
+    *events.urlpatterns,
+    *tables.urlpatterns,
+    *backups.urlpatterns,
 ]

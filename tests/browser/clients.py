@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
-from sessions_dynamo import calls, events
+from sessions_dynamo.store import calls, events
 
 RECORD_SECONDS: Final = 15.0
 

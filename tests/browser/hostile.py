@@ -6,11 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sessions_dynamo import batches, schema, session_items
-from sessions_dynamo.events import Event
-from sessions_dynamo.events import default_store as default_events
-from sessions_dynamo.session_items import Session
-from sessions_dynamo.sessions import default_store as default_sessions
+from sessions_dynamo import schema
+from sessions_dynamo.store import batches, session_items
+from sessions_dynamo.store.event_items import Event
+from sessions_dynamo.store.events import default_store as default_events
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.store.sessions import default_store as default_sessions
 from tests.browser import clients
 
 SCRIPT: Final = "<script>alert(1)</script>"

@@ -40,7 +40,7 @@ def main(directory: Path) -> None:
     from django.urls import reverse
     from playwright.sync_api import sync_playwright
 
-    from sessions_dynamo import backups
+    from sessions_dynamo.backups import on_demand
     from tests.browser import site
     from tests.browser.conftest import CHROMIUMS, log_in
     from tests.browser.seed import everyday
@@ -50,7 +50,7 @@ def main(directory: Path) -> None:
         sys.exit(f"None of {', '.join(CHROMIUMS)} is on PATH: install Chromium.")
     with tempfile.TemporaryDirectory() as temporary, site.running(Path(temporary)) as (server, url):
         session_id = everyday(server.url)["busy"]
-        backups.create()
+        on_demand.create()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
             login = log_in(browser, url, "admin")

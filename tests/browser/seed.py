@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sessions_dynamo import batches, calls, events, schema, session_items, sessions
-from sessions_dynamo.session_items import Session
+from sessions_dynamo import schema
+from sessions_dynamo.store import batches, calls, event_items, events, session_items, sessions, times
+from sessions_dynamo.store.session_items import Session
 from tests.browser import clients, hostile
 
 OLDER_SESSIONS: Final = 130
@@ -107,18 +108,18 @@ def older_sessions() -> None:
         if number % 5 == 0:
             method = "notifications/message"
             message = json.dumps({"jsonrpc": "2.0", "method": method, "params": {"level": "info", "data": number}})
-            stream_id = schema.time_ordered_id(session_items.to_ms(created))
-            event_store.append([events.Event(session.session_id, stream_id, 0, method, message, created)])
+            stream_id = schema.time_ordered_id(times.to_ms(created))
+            event_store.append([event_items.Event(session.session_id, stream_id, 0, method, message, created)])
     recorder.close()
     batches.put(store.dynamodb, store.table, items)
 
 
-def _change(session_id: str, **times: datetime) -> None:
+def _change(session_id: str, **moved: datetime) -> None:
     """Move a session's times, which the store never does backwards."""
     store = sessions.default_store()
     changed = {
-        name: session_items.seconds(at) if name == schema.TTL_ATTRIBUTE else {"N": str(session_items.to_ms(at))}
-        for name, at in times.items()
+        name: times.seconds(at) if name == schema.TTL_ATTRIBUTE else {"N": str(times.to_ms(at))}
+        for name, at in moved.items()
     }
     store.dynamodb.update_item(
         TableName=store.table,

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from sessions_dynamo import backups, tables
+from sessions_dynamo.backups import on_demand
 from sessions_dynamo.client import dynamodb
+from sessions_dynamo.tables.names import named_tables
 from tests.browser.visitor import Visitor, assert_whole
 
 BACKUPS = "/admin/backups/"
 
 
 def _names() -> set[str]:
-    return {backup.name for backup in backups.list_backups()}
+    return {backup.name for backup in on_demand.list_backups()}
 
 
 def _back_up(visitor: Visitor) -> set[str]:
@@ -34,7 +35,7 @@ def _row(page: Page, names: set[str]) -> str:
 def test_both_tables_are_backed_up_under_one_time_and_deleted(admin: Visitor) -> None:
     made = _back_up(admin)
     stamps = {name.rpartition("-backup-")[2] for name in made}
-    assert {name.rpartition("-backup-")[0] for name in made} == {named.name for named in tables.named_tables()}
+    assert {name.rpartition("-backup-")[0] for name in made} == {named.name for named in named_tables()}
     assert len(stamps) == 1
     page = admin.page
     row = page.locator(_row(page, made))

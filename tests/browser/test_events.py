@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
-from sessions_dynamo.events import default_store
+from sessions_dynamo.store.events import default_store
 from tests.browser.site import Site
 from tests.browser.visitor import Visitor
 from tests.mcpsite.peers import LegacyPeer

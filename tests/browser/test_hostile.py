@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from sessions_dynamo.events import default_store
+from sessions_dynamo.store.events import default_store
 from tests.browser import hostile
 from tests.browser.site import Site
 from tests.browser.visitor import Visitor

@@ -10,8 +10,8 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
-from sessions_dynamo.events import default_store as default_events
-from sessions_dynamo.sessions import default_store
+from sessions_dynamo.store.events import default_store as default_events
+from sessions_dynamo.store.sessions import default_store
 from tests.browser.site import Site
 from tests.browser.visitor import Visitor, assert_whole
 from tests.mcpsite.peers import LegacyPeer

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from sessions_dynamo.sessions import default_store
+from sessions_dynamo.store.sessions import default_store
 from tests.browser.site import Site
 from tests.browser.visitor import Theme, Visitor, assert_whole
 from tests.mcpsite.peers import LegacyPeer

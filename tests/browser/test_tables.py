@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import expect
 
-from sessions_dynamo import schema, tables
-from sessions_dynamo.events import default_store
+from sessions_dynamo import schema
+from sessions_dynamo.store.events import default_store
+from sessions_dynamo.tables import setup
+from sessions_dynamo.tables.names import named_tables
 from tests.browser.visitor import Visitor, assert_whole
 
 TABLES = "/admin/tables/"
@@ -22,7 +24,7 @@ def drifted() -> Iterator[None]:
         TableName=store.table, TimeToLiveSpecification={"Enabled": False, "AttributeName": schema.TTL_ATTRIBUTE}
     )
     yield
-    tables.ensure_tables()
+    setup.ensure_tables()
 
 
 def _time_to_live() -> str:
@@ -33,7 +35,7 @@ def _time_to_live() -> str:
 
 def test_both_tables_are_shown_with_their_indexes(admin: Visitor) -> None:
     page = admin.goto(TABLES)
-    for named in tables.named_tables():
+    for named in named_tables():
         section = page.locator(f'[id="{named.name}"]')
         expect(section).to_contain_text("Time to Live")
         for index in named.schema.indexes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from sessions_dynamo.sessions import default_store
+from sessions_dynamo.store.sessions import default_store
 from tests.browser.visitor import Visitor, assert_whole
 from tests.mcpsite.peers import LEGACY, MODERN
 

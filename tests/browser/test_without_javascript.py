@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from sessions_dynamo.sessions import default_store
+from sessions_dynamo.store.sessions import default_store
 from tests.browser.site import Site
 from tests.browser.visitor import Visitor
 from tests.mcpsite.peers import LegacyPeer

@@ -104,7 +104,7 @@ def site_environment(dynamodb_url: str, directory: Path, threads: int = 64) -> d
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "MCP_SERVER": FIXTURE,
-        "MCP_AUTH": "mcpsite.endpoint.auth.public",
+        "MCP_AUTH": "mcpsite.endpoint.access.auth.public",
         "MCP_ALLOW_PUBLIC": "true",
         "WEB_CONCURRENCY": "1",
         "THREADS": str(threads),

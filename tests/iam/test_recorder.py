@@ -14,8 +14,8 @@ from botocore.stub import Stubber
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from sessions_dynamo import client
-from sessions_dynamo.descriptions import describe_table
 from sessions_dynamo.errors import TableMissing
+from sessions_dynamo.tables.describing import describe_table
 from tests.engines import on_moto
 from tests.iam import recorder
 
@@ -40,7 +40,7 @@ def test_a_call_is_recorded_with_its_callers_and_what_it_names(
 
     assert recorded() == [
         {
-            "stacks": [["sessions_dynamo.descriptions:describe_table"]],
+            "stacks": [["sessions_dynamo.tables.descriptions:describe_table"]],
             "service": "dynamodb",
             "operation": "DescribeTable",
             "region": "eu-west-1",
@@ -68,13 +68,16 @@ def test_a_request_that_a_stub_answers_is(recorded: Callable[[], list[dict[str, 
 
 def test_the_work_of_a_pool_carries_who_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def there(pool: ThreadPoolExecutor) -> Any:
-        return pool.submit(recorder._stacks, ["sessions_dynamo.pages:inside"]).result()
+        return pool.submit(recorder._stacks, ["sessions_dynamo.reading.index_pages:inside"]).result()
 
     # As if it were a module of the project's.
-    monkeypatch.setitem(recorder._names, there.__code__, "sessions_dynamo.staff.session_list:session_list")
+    monkeypatch.setitem(recorder._names, there.__code__, "sessions_dynamo.staff.sessions.listing:session_list")
     with ThreadPoolExecutor(1) as pool:
-        assert there(pool) == (("sessions_dynamo.pages:inside",), ("sessions_dynamo.staff.session_list:session_list",))
-        assert pool.submit(recorder._stacks, []).result() == (("sessions_dynamo.staff.session_list:session_list",),)
+        assert there(pool) == (
+            ("sessions_dynamo.reading.index_pages:inside",),
+            ("sessions_dynamo.staff.sessions.listing:session_list",),
+        )
+        assert pool.submit(recorder._stacks, []).result() == (("sessions_dynamo.staff.sessions.listing:session_list",),)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_a_child_records_whatever_environment_it_is_given(
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True)
 
     assert [(call["operation"], call["stacks"]) for call in recorded()] == [
-        ("DescribeTable", [["sessions_dynamo.descriptions:describe_table"]])
+        ("DescribeTable", [["sessions_dynamo.tables.descriptions:describe_table"]])
     ]
 
 

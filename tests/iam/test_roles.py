@@ -8,25 +8,30 @@ from tests.iam.roles import OPERATE, READ_ONLY, ROLES, SERVE, Caller, UnknownCal
 
 MIDDLEWARE = "mcpsite.health:HealthMiddleware.__call__"
 SHELL = "sessions_dynamo.staff.shell:page.<locals>.decorate.<locals>.guarded"
-CONVERGE = "sessions_dynamo.staff.table_pages:converge"
+CONVERGE = "sessions_dynamo.staff.tables.pages:converge"
 SETUP = "sessions_dynamo.management.commands.dynamodb_setup:Command.handle"
-PAGE = "sessions_dynamo.pages:_query"
+PAGE = "sessions_dynamo.reading.index_pages:_query"
 
 
 def test_the_outermost_frame_that_says_something_decides() -> None:
-    stack = (MIDDLEWARE, SHELL, CONVERGE, "sessions_dynamo.tables:converge")
+    stack = (MIDDLEWARE, SHELL, CONVERGE, "sessions_dynamo.tables.setup:converge")
 
     assert caller([stack]) == Caller(CONVERGE, (OPERATE,), is_certain=True)
 
 
 def test_the_work_of_a_pool_is_that_of_whoever_gave_it() -> None:
-    view = (MIDDLEWARE, SHELL, "sessions_dynamo.staff.session_list:session_list", "sessions_dynamo.pages:merge")
+    view = (
+        MIDDLEWARE,
+        SHELL,
+        "sessions_dynamo.staff.sessions.listing:session_list",
+        "sessions_dynamo.reading.index_pages:merge",
+    )
 
     assert caller([(PAGE,), view]).roles == (SERVE, READ_ONLY)
 
 
 def test_a_thread_that_serves_is_not_its_starters() -> None:
-    recorder = ("sessions_dynamo.calls:CallRecorder._run", "sessions_dynamo.batches:write")
+    recorder = ("sessions_dynamo.store.calls:CallRecorder._run", "sessions_dynamo.store.batches:write")
 
     assert caller([recorder, (SETUP,)]).roles == (SERVE,)
 
@@ -43,12 +48,12 @@ def test_a_call_of_the_library_itself_is_nobodys_in_particular() -> None:
         "sessions_dynamo.staff.new_pages:page",
         "sessions_dynamo.management.commands.dynamodb_new:Command.handle",
         "mcpsite.new:view",
-        "sessions_dynamo.staff.backup_pages:new",
+        "sessions_dynamo.staff.backups.pages:new",
     ],
 )
 def test_a_new_way_in_has_to_be_given_a_role(frame: str) -> None:
     with pytest.raises(UnknownCaller, match=r"add it to ENTRIES"):
-        caller([(MIDDLEWARE, SHELL, frame, "sessions_dynamo.tables:converge")])
+        caller([(MIDDLEWARE, SHELL, frame, "sessions_dynamo.tables.setup:converge")])
 
 
 def test_a_name_that_begins_as_another_is_not_taken_for_it() -> None:

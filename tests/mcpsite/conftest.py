@@ -17,7 +17,8 @@ from django.db import close_old_connections
 from django.test import override_settings
 from pytest_django import Settings
 
-from sessions_dynamo import client, schema, tables
+from sessions_dynamo import client, schema
+from sessions_dynamo.tables import setup
 from tests.engines import ENGINES, on_moto
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
 
@@ -71,7 +72,7 @@ def dynamodb(engine: tuple[str, str]) -> Iterator[DynamoDBClient]:
         patch.setenv("AWS_ENDPOINT_URL", engine[1])
         # Made before the variable was set, perhaps.
         client.aws_client.cache_clear()
-        tables.ensure_tables()
+        setup.ensure_tables()
         yield client.dynamodb()
         for name in names.values():
             client.dynamodb().delete_table(TableName=name)

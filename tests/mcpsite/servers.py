@@ -26,8 +26,9 @@ from mcp_types import (
 )
 from pydantic import Field
 
-from mcpsite.endpoint.session import Session, current_session
-from sessions_dynamo.sessions import default_store
+from mcpsite.endpoint.serving.dependencies import current_session
+from mcpsite.endpoint.serving.session import Session
+from sessions_dynamo.store.sessions import default_store
 
 CurrentSession = Annotated[Session, Resolve(current_session)]
 

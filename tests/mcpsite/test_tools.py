@@ -14,9 +14,11 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pytest_django import Settings
 
-from sessions_dynamo import client, descriptions, schema
-from sessions_dynamo.descriptions import Replica, describe_cached, forget_descriptions
-from sessions_dynamo.sessions import default_store
+from sessions_dynamo import client, schema
+from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.tables import describing
+from sessions_dynamo.tables.describing import describe_cached, forget_descriptions
+from sessions_dynamo.tables.descriptions import Replica
 from tests.engines import on_dynamodb_local
 from tests.mcpsite.conftest import Wire, on_both_engines
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
@@ -360,7 +362,7 @@ def test_a_change_is_seen_once_the_cache_has_aged(
 ) -> None:
     name = settings.DYNAMODB_SESSIONS_TABLE
     now = 1000.0
-    monkeypatch.setattr(descriptions, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(describing, "time", SimpleNamespace(monotonic=lambda: now))
     before = peer.call("dynamodb_info").data["tables"][0]
 
     dynamodb.tag_resource(ResourceArn=before["arn"], Tags=[{"Key": "Team", "Value": "payments"}])
@@ -374,9 +376,9 @@ def test_a_change_is_seen_once_the_cache_has_aged(
         now += 2
         after = peer.call("dynamodb_info").data["tables"][0]
     finally:
-        from sessions_dynamo import tables
+        from sessions_dynamo.tables import setup
 
-        tables.ensure_tables()
+        setup.ensure_tables()
     assert after["tags"] == {**before["tags"], "Team": "payments"}
     assert after["time_to_live"]["status"] == "DISABLED"
     assert schema.PRINCIPAL_INDEX.name not in {index["name"] for index in after["indexes"]}

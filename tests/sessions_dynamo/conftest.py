@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import override_settings
 
-from sessions_dynamo import batches, calls, client, events, schema, session_items, session_list, sessions
-from sessions_dynamo.events import EventStore
-from sessions_dynamo.session_list import SessionList
-from sessions_dynamo.sessions import SessionStore
-from sessions_dynamo.tables import ensure_tables
+from sessions_dynamo import client, schema
+from sessions_dynamo.reading import session_list
+from sessions_dynamo.reading.session_list import SessionList
+from sessions_dynamo.store import (
+    batches,
+    calls,
+    events,
+    global_state,
+    large_values,
+    live_update,
+    session_items,
+    sessions,
+)
+from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.tables.setup import ensure_tables
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 
 if TYPE_CHECKING:
@@ -91,7 +102,7 @@ def wire(store_tables: StoreTables) -> Iterator[Wire]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The store's clock, at ten seconds past the minute."""
     stopped = Clock(session_items.floor(datetime.now(UTC)) + timedelta(seconds=10))
-    for module in (calls, events, session_items, session_list, sessions):
+    for module in (calls, events, global_state, large_values, live_update, session_items, session_list, sessions):
         monkeypatch.setattr(module, "datetime", stopped.datetime)
     monkeypatch.setattr(schema, "now_ms", stopped.now_ms)
     return stopped

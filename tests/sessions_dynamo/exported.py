@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sessions_dynamo import batches, schema
-from sessions_dynamo.calls import Call, CallRecorder
-from sessions_dynamo.descriptions import NamedTable
-from sessions_dynamo.events import PART_BYTES, Event, EventStore
-from sessions_dynamo.sessions import SessionStore
-from sessions_dynamo.streams import Lease, StreamStore
+from sessions_dynamo import schema
+from sessions_dynamo.store import batches
+from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.event_items import PART_BYTES, Event
+from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.workers.streams import Lease, StreamStore
 from tests.sessions_dynamo.support import raw_items, state_of
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
     streams.end(_event(stream_id, 2, "{}"))
     streams.claim("full", standalone, "worker")
     streams.send("full", standalone, "notifications/message", "{}")
-    streams.reply("full", "1", "y" * (PART_BYTES + 1))
-    streams.publish("worker", "resources", {})
+    streams.replies.put("full", "1", "y" * (PART_BYTES + 1))
+    streams.bus.publish("worker", "resources", {})
     recorder = CallRecorder(events)
     recorder.record(Call("full", datetime.now(UTC), "tools/call", "ok", 12.5, tool="store", request_body=ODD_TEXT))
     recorder.close()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from sessions_dynamo import session_items
-from sessions_dynamo.session_items import Session
-from sessions_dynamo.sessions import SessionStore
-from sessions_dynamo.state import Entry, State
+from sessions_dynamo.store import session_items, times
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.store.state import Entry, State
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -58,7 +58,7 @@ class Clock:
         self.now += timedelta(**by)
 
     def now_ms(self) -> int:
-        return session_items.to_ms(self.now)
+        return times.to_ms(self.now)
 
     @property
     def datetime(self) -> type[datetime]:

@@ -7,8 +7,9 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
+from mcpsite.checks import check_deployment
 from sessions_dynamo import checks
-from sessions_dynamo.checks import check_deployment, check_dynamodb, refuse_to_start
+from sessions_dynamo.checks import check_dynamodb, refuse_to_start
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRES = "django.db.backends.postgresql"

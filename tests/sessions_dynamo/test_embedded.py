@@ -10,9 +10,11 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from sessions_dynamo import client, embedded, removal, tables
+from sessions_dynamo import client, embedded
 from sessions_dynamo.embedded import EmbeddedServer
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.tables import describing, removal, setup
+from sessions_dynamo.tables.names import named_tables
 from tests.engines import free_port
 
 if TYPE_CHECKING:
@@ -36,10 +38,10 @@ def server(settings: Settings) -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def dynamodb(server: EmbeddedServer) -> Iterator[DynamoDBClient]:
     """The service's client with both tables made on the embedded server."""
-    tables.ensure_tables()
+    setup.ensure_tables()
     dynamodb = client.dynamodb()
     yield dynamodb
-    for table in tables.named_tables():
+    for table in named_tables():
         dynamodb.delete_table(TableName=table.name)
 
 
@@ -80,11 +82,11 @@ def test_writes_go_on_after_a_stream_is_disabled_and_it_can_be_enabled_again(
     removal.disable_stream(name)
     dynamodb.put_item(TableName=name, Item={"session_id": {"S": "two"}})
     dynamodb.delete_item(TableName=name, Key={"session_id": {"S": "one"}})
-    assert not tables.describe(name).stream.enabled
+    assert not describing.describe(name).stream.enabled
 
-    tables.ensure_tables()
+    setup.ensure_tables()
     dynamodb.put_item(TableName=name, Item={"session_id": {"S": "three"}})
-    assert tables.describe(name).stream.view_type == "NEW_AND_OLD_IMAGES"
+    assert describing.describe(name).stream.view_type == "NEW_AND_OLD_IMAGES"
 
 
 def test_a_second_start_joins_the_server_that_runs(server: EmbeddedServer) -> None:

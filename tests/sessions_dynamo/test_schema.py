@@ -52,7 +52,7 @@ def test_a_sessions_shard_is_the_same_on_every_worker() -> None:
         (schema.part_id(schema.end_id(STREAM), 1), EventKind.PART),
         (schema.reply_id("7"), EventKind.REPLY),
         (schema.reply_id(".!"), EventKind.REPLY),
-        (schema.call_id(1763800000000), EventKind.CALL),
+        pytest.param(schema.call_id(1763800000000), EventKind.CALL, id="call"),
     ],
 )
 def test_a_sort_key_tells_the_kind_of_its_item(sort_key: str, kind: EventKind) -> None:
@@ -86,7 +86,10 @@ def test_streams_sort_by_time_and_before_every_other_item_of_a_session() -> None
     assert all(schema.end_id(later) < schema.STREAMS_END < other for other in others)
 
 
-@pytest.mark.parametrize(("stream", "sequence"), [(STREAM, 0), (schema.time_ordered_id(0), 41), (STREAM, 10**10 - 1)])
+@pytest.mark.parametrize(
+    ("stream", "sequence"),
+    [(STREAM, 0), pytest.param(schema.time_ordered_id(0), 41, id="of another time"), (STREAM, 10**10 - 1)],
+)
 def test_an_event_id_is_read_back(stream: str, sequence: int) -> None:
     assert schema.parse_event_id(schema.event_id(stream, sequence)) == (stream, sequence)
 

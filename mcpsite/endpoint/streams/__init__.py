@@ -1,5 +1,3 @@
-"""Streams that survive their worker: what a handler sends while it runs, and what waits for a client.
+"""What stays open or waits in this process: streams, questions to clients, and the one poller that serves them."""
 
-Everything here but ``outbox`` and ``sse`` runs on the process's event loop. ``worker`` knows every stream of the
-process and polls for all of them.
-"""
+__all__ = ["channels", "held", "outbox", "owned", "transient", "worker"]

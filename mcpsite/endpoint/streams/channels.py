@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol, get_args
 
 import anyio
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT, ErrorData, LoggingLevel
 
-from mcpsite.endpoint.answers import encode
+from mcpsite.endpoint.streams.owned import OwnedStream
+from mcpsite.endpoint.streams.transient import TransientStream
+from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo.errors import StorageError
-from sessions_dynamo.sessions import Session
-
-if TYPE_CHECKING:
-    from mcpsite.endpoint.streams.owned import OwnedStream
-    from mcpsite.endpoint.streams.transient import TransientStream
-    from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo.store.session_items import Session
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +45,24 @@ def _message(method: str, params: Params, request_id: str | None = None) -> dict
     return message
 
 
+class Messenger(Protocol):
+    """What a channel needs of its process."""
+
+    def expect_reply(self, session_id: str, request_id: str) -> AbstractContextManager[Awaitable[dict[str, Any]]]:
+        """The client's answer to a request that is about to be sent."""
+        ...
+
+    async def send_standalone(self, session: Session, event_type: str, data: str) -> None:
+        """Send a message on a session's standalone stream, or leave it for whoever holds that."""
+        ...
+
+
 class SessionChannel:
     """What both channels of a client with a session share: the log level's filter, and requests to the client."""
 
     can_send_request = True
 
-    def __init__(self, worker: Worker, session: Session) -> None:
+    def __init__(self, worker: Messenger, session: Session) -> None:
         self._worker = worker
         self._session = session
 
@@ -104,7 +114,7 @@ class SessionChannel:
 class RequestChannel(SessionChannel):
     """The stream of the request that a handler serves."""
 
-    def __init__(self, worker: Worker, session: Session, stream: OwnedStream) -> None:
+    def __init__(self, worker: Messenger, session: Session, stream: OwnedStream) -> None:
         super().__init__(worker, session)
         self._stream = stream
 

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from mcpsite.endpoint.streams import sse
 from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.wire import sse
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent, SubscriptionBus
 from mcp.shared.subscriptions import ResourceUpdated, event_from_wire, event_to_notification
 
-from mcpsite.endpoint.answers import encode
+from mcpsite.endpoint.streams.standalone import StandaloneStream
+from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError
-
-if TYPE_CHECKING:
-    from mcpsite.endpoint.streams.standalone import StandaloneStream
-    from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo.store.sessions import SessionStore
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +29,33 @@ _relaying: ContextVar[bool] = ContextVar("relaying", default=False)
 """Set while an event of another worker is given to this process's bus: it must not go out again."""
 
 
+T = TypeVar("T")
+
+
+class Audience(Protocol):
+    """What notifications need of their process: the clients here, and a way to the others."""
+
+    @property
+    def sessions(self) -> SessionStore: ...
+
+    async def store(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a store, which blocks, in a thread."""
+        ...
+
+    def held_sessions(self) -> Mapping[str, StandaloneStream]:
+        """The standalone streams that are open here, by session."""
+        ...
+
+    async def publish_notification(self, payload: Any) -> None:
+        """Tell every other worker of a server event. Raises ``StorageError``."""
+        ...
+
+
 class Notifications:
     """The bridge between the served server's bus, the other workers, and sessions with subscriptions."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
         self._bus: InMemorySubscriptionBus | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,7 +88,7 @@ class Notifications:
         sessions = asyncio.create_task(self._to_sessions(event, payload, schema.now_ms()))
         try:
             if self._bus is not None:
-                await self._worker.publish_notification(payload)
+                await self._audience.publish_notification(payload)
         except StorageError as exc:
             logger.warning("a server event reached this worker's clients only: %s", exc)
         await sessions
@@ -88,13 +108,13 @@ class Notifications:
 
     async def _to_sessions(self, event: ServerEvent, payload: dict[str, Any], at_ms: int) -> None:
         # A stream that was opened later may have had the event already, from the worker that held it then.
-        held = {name: stream for name, stream in self._worker.held_sessions().items() if stream.opened_ms <= at_ms}
+        held = {name: stream for name, stream in self._audience.held_sessions().items() if stream.opened_ms <= at_ms}
         if not held:
             return
         wanted = set(held)
         if isinstance(event, ResourceUpdated):
             try:
-                wanted = await self._worker.store(self._worker.sessions.subscribers, event.uri, sorted(held))
+                wanted = await self._audience.store(self._audience.sessions.subscribers, event.uri, sorted(held))
             except StorageError as exc:
                 logger.warning("a server event reached no session of this worker: %s", exc)
                 return

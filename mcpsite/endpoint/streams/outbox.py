@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mcpsite.endpoint.answers import Reply
-from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.wire import sse
+from mcpsite.endpoint.wire.answers import Reply
 
 MAX_FRAMES: Final = 1000
 """Frames that wait for a client that does not read; at more its connection is closed."""

@@ -10,39 +10,33 @@ import asyncio
 import json
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
-from mcp_types.version import is_version_at_least
 
-from mcpsite.endpoint.answers import Reply, encode, error_body
-from mcpsite.endpoint.streams import sse
+from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
+from mcpsite.endpoint.wire import sse
+from mcpsite.endpoint.wire.answers import Reply, encode, error_body
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
-from sessions_dynamo.events import Event, cut
-from sessions_dynamo.streams import Lease
-
-if TYPE_CHECKING:
-    from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo.store.event_items import Event, cut
+from sessions_dynamo.workers.streams import Lease
 
 logger = logging.getLogger(__name__)
-
-PRIMING_SINCE = "2025-11-25"
-"""The first revision whose clients know an event without data."""
 
 
 class OwnedStream:
     """The events of one request's answer, and the response that carries them while its client is there."""
 
     def __init__(
-        self, worker: Worker, session_id: str, request_id: RequestId, protocol_version: str, outbox: Outbox
+        self, host: Host, session_id: str, request_id: RequestId, protocol_version: str, outbox: Outbox
     ) -> None:
         self.session_id = session_id
         self.stream_id = schema.time_ordered_id()
-        self.is_resumable = is_version_at_least(protocol_version, PRIMING_SINCE)
+        self.is_resumable = sse.has_priming(protocol_version)
         """Whether the client knows priming events, and so may be told to come back later."""
-        self._worker = worker
+        self._host = host
         self._request_id = request_id
         self._outbox: Outbox | None = outbox
         self._unstored: list[Event] = []
@@ -54,8 +48,8 @@ class OwnedStream:
     @property
     def lease(self) -> Lease:
         """The lease to hold from now on."""
-        expires = schema.now_ms() + round(self._worker.lease_seconds * 1000)
-        return Lease(self.session_id, self.stream_id, self._worker.worker_id, expires, json.dumps(self._request_id))
+        expires = schema.now_ms() + round(self._host.lease_seconds * 1000)
+        return Lease(self.session_id, self.stream_id, self._host.worker_id, expires, json.dumps(self._request_id))
 
     async def open(self) -> bool:
         """Make the answer an event stream, unless it was given; whether it is one. Raises ``StorageError``."""
@@ -93,21 +87,21 @@ class OwnedStream:
                 logger.warning("the end of a stream was not stored: %s", exc)
                 ended, frame = True, sse.message(body)
             finally:
-                self._worker.disown(self)
+                self._host.disown(self)
         self._close(frame if ended else None)
-        self._worker.wake_followers(self.stream_id)
+        self._host.wake_followers(self.stream_id)
 
     def close_response(self) -> None:
         """Give up without an answer: nothing more is sent, and whoever resumes is told once the lease has lapsed."""
         self._finished = True
-        self._worker.disown(self)
+        self._host.disown(self)
         self._close()
 
     async def release_client(self) -> None:
         """``ctx.close_sse_stream()``: let the client go, to come back for the rest (SEP-1699)."""
         await self.open()
         self._close()
-        self._worker.close_followers(self.stream_id)
+        self._host.close_followers(self.stream_id)
 
     async def _flush(self) -> None:
         # One batch for all that came while the one before was being stored.
@@ -116,7 +110,7 @@ class OwnedStream:
                 return
             self._prime()
             await self._store()
-        self._worker.wake_followers(self.stream_id)
+        self._host.wake_followers(self.stream_id)
 
     async def _store(self) -> None:
         """Store what is not stored yet, then send it.
@@ -125,33 +119,33 @@ class OwnedStream:
         """
         batch = self._unstored.copy()
         if self._opened:
-            await self._worker.store(self._worker.streams.events.append, batch)
+            await self._host.store(self._host.streams.events.append, batch)
         else:
-            await self._worker.store(self._worker.streams.open, self.lease, batch)
+            await self._host.store(self._host.streams.open, self.lease, batch)
             self._opened = True
-            self._worker.own(self)
+            self._host.own(self)
         del self._unstored[: len(batch)]
         for event in batch:
             self._send(
                 sse.message(event.data, event.event_id)
                 if event.data
-                else sse.priming(event.event_id, self._worker.retry_ms)
+                else sse.priming(event.event_id, self._host.retry_ms)
             )
 
     async def _store_end(self, event_type: str, body: str) -> bool:
         """Whether this ended the stream: not where the lease had lapsed, and whoever resumed has told the client."""
         try:
             end = self._event(schema.END_SEQUENCE, event_type, body)
-            return await self._worker.store(self._worker.streams.end, end)
+            return await self._host.store(self._host.streams.end, end)
         except EventTooLarge as exc:
             logger.warning("a response is kept for no client that comes back: %s", exc)
             refusal = encode(error_body(INTERNAL_ERROR, str(exc), self._request_id))
             end = self._event(schema.END_SEQUENCE, "error", refusal)
-            return await self._worker.store(self._worker.streams.end, end)
+            return await self._host.store(self._host.streams.end, end)
 
     def _prime(self) -> None:
         if self._sequence == 0 and self.is_resumable:
-            self._number("priming", "", retry=self._worker.retry_ms)
+            self._number("priming", "", retry=self._host.retry_ms)
 
     def _number(self, event_type: str, data: str, *, retry: int | None = None) -> None:
         self._unstored.append(self._event(self._sequence, event_type, data, retry=retry))

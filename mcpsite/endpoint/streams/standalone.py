@@ -11,22 +11,15 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from mcp_types.version import is_version_at_least
-
-from mcpsite.endpoint.streams import sse
-from mcpsite.endpoint.streams.follow import IDLE_FACTOR
+from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.streams.owned import PRIMING_SINCE
+from mcpsite.endpoint.wire import sse
 from sessions_dynamo import schema
-from sessions_dynamo.events import Event
-from sessions_dynamo.session_items import to_ms
-from sessions_dynamo.sessions import Session
-from sessions_dynamo.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
-
-if TYPE_CHECKING:
-    from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo.store.event_items import Event
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.store.times import to_ms
+from sessions_dynamo.workers.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
 
 
 def stream_id_of(session: Session) -> str:
@@ -37,15 +30,15 @@ def stream_id_of(session: Session) -> str:
 class StandaloneStream:
     """The stream while this worker holds it."""
 
-    def __init__(self, worker: Worker, session: Session, outbox: Outbox) -> None:
+    def __init__(self, host: Host, session: Session, outbox: Outbox) -> None:
         self.session_id = session.session_id
         self.stream_id = stream_id_of(session)
         self.outbox = outbox
         self.next_poll = 0.0
         self.opened_ms = schema.now_ms()
-        self._worker = worker
-        self._is_primed = is_version_at_least(session.protocol_version or "", PRIMING_SINCE)
-        self._owner = f"{worker.worker_id}/{secrets.token_hex(4)}"
+        self._host = host
+        self._is_primed = sse.has_priming(session.protocol_version)
+        self._owner = f"{host.worker_id}/{secrets.token_hex(4)}"
         self._sequence = 0
         # Held from the start: a message that comes while the stream is taken over waits until it has been.
         self._lock = asyncio.Lock()
@@ -56,18 +49,18 @@ class StandaloneStream:
         Taking over comes first: afterwards nobody else adds to the stream, so nothing falls between. Raises
         ``StorageError``.
         """
-        streams = self._worker.streams
+        streams = self._host.streams
         async with self._lock:
-            newest = await self._worker.store(streams.claim, self.session_id, self.stream_id, self._owner)
+            newest = await self._host.store(streams.claim, self.session_id, self.stream_id, self._owner)
             # The first event has sequence 1: 0 is the position of a client that has had none.
             self._sequence = max(newest, 0) + 1
             if cursor is not None:
-                for event in await self._worker.store(streams.events.after, self.session_id, cursor):
+                for event in await self._host.store(streams.events.after, self.session_id, cursor):
                     self.outbox.put(sse.message(event.data, event.event_id))
             elif self._is_primed:
                 # What becomes an event after the client left, and before that is noticed, it comes back for.
                 position = schema.event_id(self.stream_id, self._sequence - 1)
-                self.outbox.put(sse.priming(position, self._worker.retry_ms))
+                self.outbox.put(sse.priming(position, self._host.retry_ms))
             await self._drain()
 
     async def deliver(self, event_type: str, data: str) -> bool:
@@ -92,8 +85,8 @@ class StandaloneStream:
         self.outbox.close(last_frame)
 
     async def _drain(self) -> None:
-        self.next_poll = time.monotonic() + self._worker.poll_seconds * IDLE_FACTOR
-        holder, waiting = await self._worker.store(self._worker.streams.inbox, self.session_id, self.stream_id)
+        self.next_poll = time.monotonic() + self._host.poll_seconds * IDLE_FACTOR
+        holder, waiting = await self._host.store(self._host.streams.inbox, self.session_id, self.stream_id)
         if holder != self._owner:
             self.close()
         for messages in _transactions(waiting):
@@ -109,7 +102,7 @@ class StandaloneStream:
             for place, message in enumerate(messages)
         ]
         keys = [message.key for message in messages if message.key]
-        if not await self._worker.store(self._worker.streams.deliver, self._owner, events, keys):
+        if not await self._host.store(self._host.streams.deliver, self._owner, events, keys):
             # Only a newer holder can have come between.
             self.close()
             return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mcpsite.endpoint.answers import Reply
-from mcpsite.endpoint.streams import sse
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
+from mcpsite.endpoint.wire import sse
+from mcpsite.endpoint.wire.answers import Reply
 
 
 class TransientStream:

@@ -13,11 +13,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo import backups, waiting
-from sessions_dynamo.backups import Backup, BackupDetails
+from sessions_dynamo.backups import descriptions, on_demand
+from sessions_dynamo.backups.descriptions import Backup, BackupDetails
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import NamedTable
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
     INTERRUPTED,
@@ -28,7 +27,9 @@ from sessions_dynamo.management.console import (
     location,
     step_line,
 )
-from sessions_dynamo.steps import Step
+from sessions_dynamo.tables import waiting
+from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.tables.steps import Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -76,10 +77,10 @@ class Command(BaseCommand):
         at = datetime.now(UTC)
         self._say(f"DynamoDB: {location(client)}")
         for table in chosen:
-            self._say(f"Plan: back up {table.name} as {backups.backup_name(table.name, at)}")
+            self._say(f"Plan: back up {table.name} as {descriptions.backup_name(table.name, at)}")
         width = max(len(table.name) for table in chosen)
         try:
-            made = backups.create(
+            made = on_demand.create(
                 chosen,
                 client=client,
                 patience=0 if options["no_wait"] else waiting.PATIENCE,
@@ -108,7 +109,7 @@ class Command(BaseCommand):
         names: list[str | None] = [None] if options["all_tables"] else [table.name for table in both]
         if options["table"]:
             names = [options["table"]]
-        found = [backup for name in names for backup in backups.list_backups(name, client=client)]
+        found = [backup for name in names for backup in on_demand.list_backups(name, client=client)]
         found.sort(key=lambda backup: backup.created_at, reverse=True)
         if self.json:
             self._print_json({"backups": found})
@@ -119,11 +120,11 @@ class Command(BaseCommand):
             where = ", ".join(name for name in names if name) or "any table"
             self.stdout.write(f"No backups of {where}. To make them: python manage.py dynamodb_backup")
         # What is asked next, in the night: the newest that restores both.
-        elif newest := backups.newest_set(both, client=client):
+        elif newest := on_demand.newest_set(both, client=client):
             self.stdout.write(f"Newest of both tables: python manage.py dynamodb_restore --set {newest.stamp}")
 
     def _describe(self, names: Sequence[str], client: DynamoDBClient) -> None:
-        details = [backups.describe(backups.find(name, client=client).arn, client=client) for name in names]
+        details = [on_demand.describe(on_demand.find(name, client=client).arn, client=client) for name in names]
         if self.json:
             self._print_json({"backups": details})
             return
@@ -134,7 +135,7 @@ class Command(BaseCommand):
 
     def _delete(self, names: Sequence[str], client: DynamoDBClient, yes: bool) -> None:
         # All are found before the first is deleted.
-        found = list(dict.fromkeys(backups.find(name, client=client) for name in names))
+        found = list(dict.fromkeys(on_demand.find(name, client=client) for name in names))
         self._say(f"DynamoDB: {location(client)}")
         if not self.json:
             self._table(found)
@@ -143,7 +144,7 @@ class Command(BaseCommand):
         deleted = []
         try:
             for backup in found:
-                deleted.append(backups.delete(backup.arn, client=client))
+                deleted.append(on_demand.delete(backup.arn, client=client))
                 self._say(f"{backup.name} {self.style.SUCCESS('deleted')}")
         except KeyboardInterrupt:
             left = ", ".join(backup.name for backup in found[len(deleted) :])

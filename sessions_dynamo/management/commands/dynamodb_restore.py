@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sessions_dynamo import backups, restores, tables
+from sessions_dynamo.backups import on_demand, restores
+from sessions_dynamo.backups.restores import RestorePlan, Source
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import NamedTable, TableDescription, describe
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import Waiting, both_tables, command_errors, interruptible, location, step_line
-from sessions_dynamo.restores import RestorePlan, Source
-from sessions_dynamo.steps import Outcome, Step
+from sessions_dynamo.tables import convergence
+from sessions_dynamo.tables.describing import describe
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.tables.steps import Outcome, Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -74,7 +77,7 @@ class Command(BaseCommand):
             with interruptible(begun):
                 steps = [] if options["plan"] else self._apply(plans, again, client, options)
                 standing = [] if options["plan"] else _standing(plans, client)
-        pending, refused = any(step.outcome is Outcome.PENDING for step in steps), tables.refusals(steps)
+        pending, refused = any(step.outcome is Outcome.PENDING for step in steps), convergence.refusals(steps)
         environment = _environment(both, plans)
         if self.json:
             document = {
@@ -124,7 +127,7 @@ class Command(BaseCommand):
         self, both: tuple[NamedTable, NamedTable], client: DynamoDBClient, options: dict[str, Any]
     ) -> list[Source]:
         if options["backup"]:
-            return [restores.from_backup(backups.find(options["backup"], client=client), client=client)]
+            return [restores.from_backup(on_demand.find(options["backup"], client=client), client=client)]
         if when := options["point_in_time"]:
             at = None
             if when != "latest":
@@ -132,7 +135,7 @@ class Command(BaseCommand):
                 self._say(f"Time: {at.isoformat(sep=' ')}")
             names = [options["table"]] if options["table"] else [table.name for table in both]
             return [restores.point_in_time(name, at, client=client) for name in names]
-        complete = [found for found in backups.sets(both, client=client) if found.complete]
+        complete = [found for found in on_demand.sets(both, client=client) if found.complete]
         stamp = options["set"]
         if options["latest"] or stamp:
             for found in complete:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sessions_dynamo import tables, waiting
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
+from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import AccessDenied, StorageError, TableMissing
 from sessions_dynamo.management import arguments, setup_options
 from sessions_dynamo.management.console import (
@@ -26,8 +26,12 @@ from sessions_dynamo.management.console import (
     standing,
     step_line,
 )
-from sessions_dynamo.steps import Outcome, Step
-from sessions_dynamo.tables import NamedTable, TableDescription, TablePlan
+from sessions_dynamo.tables import convergence, describing, setup, waiting
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.desired import Desired
+from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.tables.plans import TablePlan
+from sessions_dynamo.tables.steps import Outcome, Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -67,7 +71,7 @@ class Command(BaseCommand):
                 sys.exit(_plan_status(plans))
             steps = run.apply(plans)
             run.finish()
-        if refused := tables.refusals(steps):
+        if refused := convergence.refusals(steps):
             raise CommandError(_refused(refused))
 
     @contextmanager
@@ -97,9 +101,9 @@ class _Run:
         self._location = location(client)
         self._line(f"DynamoDB: {self._location}")
 
-    def plan(self, desired: tables.Desired) -> tuple[TablePlan, ...]:
+    def plan(self, desired: Desired) -> tuple[TablePlan, ...]:
         with self._error_told():
-            self._plans = tables.plan(self._both, client=self._client, desired=desired)
+            self._plans = setup.plan(self._both, client=self._client, desired=desired)
         for planned in self._plans:
             self._line(f"Plan: {_summary(planned)}")
             for change in planned.changes:
@@ -111,7 +115,7 @@ class _Run:
     def apply(self, plans: Iterable[TablePlan]) -> list[Step]:
         self._line("Steps:" if any(planned.to_do for planned in plans) else "Steps: none")
         with self._error_told():
-            return tables.apply(
+            return setup.apply(
                 plans,
                 client=self._client,
                 patience=0 if self._options["no_wait"] else waiting.PATIENCE,
@@ -131,7 +135,7 @@ class _Run:
             if any(planned.to_do for planned in self._plans):
                 self._line(f"Next: {command_line(self._options | {'plan': False})}")
             return
-        if tables.refusals(self._steps):
+        if convergence.refusals(self._steps):
             return
         if any(step.outcome is Outcome.PENDING for step in self._steps):
             self._line("Some of it is pending.")
@@ -171,7 +175,7 @@ class _Run:
         """Each table as it stands, or why that cannot be told."""
         for table in self._both:
             try:
-                yield table.name, tables.describe(table.name, self._client)
+                yield table.name, describing.describe(table.name, self._client)
             except TableMissing:
                 yield table.name, "does not exist"
             except AccessDenied as exc:
@@ -259,12 +263,12 @@ def _refused(steps: Iterable[Step]) -> str:
 
 def _next_command(both: tuple[NamedTable, NamedTable], region: str | None) -> str:
     """Start the service, with what it must be told besides its environment, or ask the one that runs already."""
-    if settings.DYNAMODB_EMBEDDED:
+    if conf.DYNAMODB_EMBEDDED:
         return "curl http://127.0.0.1:8062/readyz"
     given = {
-        "AWS_REGION": (region, settings.AWS_REGION),
-        "DYNAMODB_SESSIONS_TABLE": (both[0].name, settings.DYNAMODB_SESSIONS_TABLE),
-        "DYNAMODB_EVENTS_TABLE": (both[1].name, settings.DYNAMODB_EVENTS_TABLE),
+        "AWS_REGION": (region, conf.AWS_REGION),
+        "DYNAMODB_SESSIONS_TABLE": (both[0].name, conf.DYNAMODB_SESSIONS_TABLE),
+        "DYNAMODB_EVENTS_TABLE": (both[1].name, conf.DYNAMODB_EVENTS_TABLE),
     }
     variables = [f"{name}={value}" for name, (value, default) in given.items() if value and value != default]
     module = settings.WSGI_APPLICATION.rpartition(".")[0]

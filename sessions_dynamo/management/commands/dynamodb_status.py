@@ -14,15 +14,15 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from sessions_dynamo.checks import DYNAMODB
-from sessions_dynamo.client import dynamodb
-from sessions_dynamo.cloudwatch import MAX_HOURS
-from sessions_dynamo.descriptions import TableDescription, is_aws
+from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing, Unsupported
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import both_tables, command_errors, interruptible, location
-from sessions_dynamo.pricing import SOURCE, Estimate
-from sessions_dynamo.readings import Readings, TableReadings
-from sessions_dynamo.status import Status, status
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.upkeep.cloudwatch import MAX_HOURS
+from sessions_dynamo.upkeep.pricing import SOURCE, Estimate
+from sessions_dynamo.upkeep.readings import Readings, TableReadings
+from sessions_dynamo.upkeep.status import Status, status
 
 
 class Command(BaseCommand):

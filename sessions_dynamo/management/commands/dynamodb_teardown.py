@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sessions_dynamo import backups, clearing, removal, tables
+from sessions_dynamo.backups import on_demand
 from sessions_dynamo.checks import DYNAMODB
-from sessions_dynamo.client import dynamodb
-from sessions_dynamo.descriptions import is_aws
+from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
@@ -36,8 +35,10 @@ from sessions_dynamo.management.teardown import (
     plan_line,
     standing_line,
 )
-from sessions_dynamo.steps import Outcome, Report, Step
-from sessions_dynamo.tables import NamedTable, TableDescription
+from sessions_dynamo.tables import clearing, describing, removal
+from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.tables.steps import Outcome, Report, Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,7 +115,7 @@ class Command(BaseCommand):
         standing = {}
         for table in both:
             try:
-                live = standing[table] = tables.describe(table.name, client)
+                live = standing[table] = describing.describe(table.name, client)
             except TableMissing:
                 self._say(f"{table.name}: does not exist")
                 continue
@@ -156,7 +157,7 @@ class Command(BaseCommand):
     def _back_up(self, usable: Sequence[NamedTable], client: DynamoDBClient, report: Report) -> None:
         self.run.doing = f"backing up {' and '.join(table.name for table in usable)}"
         try:
-            made = backups.create(usable, client=client, progress=self.waiting, report=report)
+            made = on_demand.create(usable, client=client, progress=self.waiting, report=report)
         except StorageError as exc:
             raise type(exc)(f"{exc}\nNo table was changed: nothing is done without its backup.") from exc.__cause__
         self.run.stamp = made[0].stamp
@@ -216,7 +217,7 @@ class Command(BaseCommand):
         self._say("Now:")
         for table in both:
             try:
-                live = tables.describe(table.name, client)
+                live = describing.describe(table.name, client)
             except TableMissing:
                 self._say(f"{table.name}: does not exist")
             else:

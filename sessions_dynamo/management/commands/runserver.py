@@ -9,35 +9,47 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.contrib.staticfiles.management.commands.runserver import Command as RunserverCommand
+from django.core.management import CommandParser, call_command
 from django.db import connections
 from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 
-# Not staticfiles' own: WhiteNoise's subclass of it leaves static files to WhiteNoise, as in production.
-from whitenoise.runserver_nostatic.management.commands.runserver import Command as RunserverCommand
-
-from sessions_dynamo import embedded, tables
+from sessions_dynamo import embedded
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
+from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management.console import command_errors
+from sessions_dynamo.tables import setup
+from sessions_dynamo.tables.names import named_tables
 
-# Paths that the README promises. Spelled here because the autoreloader's parent loads no URLs: an error in them is the
-# child's to report, and an edit mends it.
-ENDPOINT_PATH = "/mcp"
-STAFF_PATH = "/admin/"
+WHITENOISE = "whitenoise.middleware.WhiteNoiseMiddleware"
 STAFF_USERNAME = "admin"
 
 
-class Command(RunserverCommand):  # type: ignore[misc]  # WhiteNoise finds its base at run time
-    default_port = "8062"
+class Command(RunserverCommand):
+    # Django sets them before it calls run().
+    addr: str
+    port: str
+    use_ipv6: bool
+    _raw_ipv6: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.default_port = conf.RUNSERVER_PORT
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        if WHITENOISE in settings.MIDDLEWARE:
+            # As in production.
+            parser.set_defaults(use_static_handler=False)
 
     def run(self, **options: Any) -> None:
         if os.environ.get(DJANGO_AUTORELOAD_ENV) != "true":
             # The autoreloader's parent, or the only process: it outlives every restart of the child.
             self._prepare(options)
             self.stdout.flush()
-        elif settings.DYNAMODB_EMBEDDED and not embedded.is_running():
+        elif conf.DYNAMODB_EMBEDDED and not embedded.is_running():
             self._warn("The embedded DynamoDB is gone: stop this server and start it again.")
         super().run(**options)
 
@@ -45,18 +57,18 @@ class Command(RunserverCommand):  # type: ignore[misc]  # WhiteNoise finds its b
         if not options["skip_checks"]:
             self.check(tags=[DYNAMODB])
         with command_errors():
-            if settings.DYNAMODB_EMBEDDED:
+            if conf.DYNAMODB_EMBEDDED:
                 self._start_embedded()
             else:
                 self._look_at_tables()
-        if settings.DEBUG and not settings.DATABASE_URL_IS_SET:
+        if conf.RUNSERVER_PREPARES_DATABASE:
             self._prepare_database()
-        self.stdout.write(f"MCP endpoint: {self._url(ENDPOINT_PATH)}")
-        self.stdout.write(f"Staff pages: {self._url(STAFF_PATH)}")
+        for what, path in conf.RUNSERVER_ANNOUNCES.items():
+            self.stdout.write(f"{what}: {self._url(path)}")
 
     def _start_embedded(self) -> None:
         started = embedded.start()
-        tables.ensure_tables()
+        setup.ensure_tables()
         owner = "this server" if started else "the runserver that started it"
         self.stdout.write(
             f"DynamoDB: embedded at {dynamodb().meta.endpoint_url}, in memory only: its data ends with {owner}."
@@ -64,13 +76,13 @@ class Command(RunserverCommand):  # type: ignore[misc]  # WhiteNoise finds its b
 
     def _look_at_tables(self) -> None:
         client = dynamodb()
-        names = " and ".join(table.name for table in tables.named_tables())
+        names = " and ".join(table.name for table in named_tables())
         self.stdout.write(f"DynamoDB: {client.meta.region_name}, {client.meta.endpoint_url}, tables {names}")
         try:
-            tables.reachable()
+            setup.reachable()
         except TableMissing as exc:
-            if settings.DYNAMODB_CREATE_TABLES:
-                tables.create_missing(
+            if conf.DYNAMODB_CREATE_TABLES:
+                setup.create_missing(
                     report=lambda step: self.stdout.write(f"{step.table} {step.aspect} {step.outcome}")
                 )
             else:
@@ -86,7 +98,7 @@ class Command(RunserverCommand):  # type: ignore[misc]  # WhiteNoise finds its b
             password = secrets.token_urlsafe(12)
             get_user_model().objects.create_superuser(STAFF_USERNAME, password=password)
             self.stdout.write(
-                f"Staff login (shown this once): {self._url(STAFF_PATH)} user {STAFF_USERNAME} password {password}"
+                f"Staff login (shown this once): {self._url('/admin/')} user {STAFF_USERNAME} password {password}"
             )
         connections.close_all()
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 
-from sessions_dynamo import maintenance
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.events import EventStore
-from sessions_dynamo.maintenance import Tally, Task
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
-from sessions_dynamo.pages import SHARDS
-from sessions_dynamo.session_list import SessionList
-from sessions_dynamo.sessions import SessionStore
+from sessions_dynamo.reading.index_pages import SHARDS
+from sessions_dynamo.reading.session_list import SessionList
+from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.upkeep import expiry
+from sessions_dynamo.upkeep.expiry import Tally, Task
 
 SCHEDULES = r"""
 On a schedule, with cron, every hour:
@@ -99,7 +99,7 @@ class Command(BaseCommand):
                 self._say(f"DynamoDB: {location(events.dynamodb)}")
                 self._say(f"Plan: {_plan(task, events)}")
                 began = True
-                maintenance.maintain(
+                expiry.maintain(
                     sessions, events, task, tally=tally, progress=lambda so_far: progress(_deletions(so_far))
                 )
         except KeyboardInterrupt:

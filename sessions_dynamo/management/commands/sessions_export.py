@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo import exports
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.export_files import STANDARD, written_whole
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
+from sessions_dynamo.transfer import exports
+from sessions_dynamo.transfer.export_files import STANDARD, written_whole
 
 
 class Command(BaseCommand):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sessions_dynamo import imports
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.export_files import seekable
-from sessions_dynamo.export_format import TableKind
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
+from sessions_dynamo.transfer import imports
+from sessions_dynamo.transfer.export_files import seekable
+from sessions_dynamo.transfer.export_format import TableKind
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -1,0 +1,3 @@
+"""Who may come in: authentication, and the checks of Host and Origin."""
+
+__all__ = ["auth", "origins"]

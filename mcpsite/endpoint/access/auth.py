@@ -1,0 +1,49 @@
+"""Who calls: ``MCP_AUTH`` names a callable ``(request) -> HttpResponse | None``, django-mcpz's convention.
+
+It answers with a rejection, or returns ``None`` after setting ``request.user`` (or ``request.mcp_principal``, for
+identities that are no Django user). A session belongs to the principal that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
+
+from mcpsite.endpoint.conf import conf
+from sessions_dynamo.conf import forget_on_change
+
+Authenticator = Callable[[HttpRequest], HttpResponse | None]
+
+
+def public(request: HttpRequest) -> HttpResponse | None:
+    """Lets anybody in; whoever knows a session's id may use the session."""
+    return None
+
+
+@cache
+def load_authenticator() -> Authenticator:
+    """The callable that ``MCP_AUTH`` names; raises ``ImportError``."""
+    authenticator: Authenticator = import_string(conf.MCP_AUTH)
+    return authenticator
+
+
+def authenticate(request: HttpRequest) -> HttpResponse | None:
+    """The rejection of a caller, or ``None`` for one who may go on."""
+    # A browser's login cookie is no identity here: a page of another site could make the browser send it.
+    request.user = AnonymousUser()
+    return load_authenticator()(request)
+
+
+def principal_of(request: HttpRequest) -> str:
+    """The identity that a session is bound to; empty for the public. Stable over a user's many tokens."""
+    principal = getattr(request, "mcp_principal", None)
+    if principal not in (None, ""):
+        return str(principal)
+    return f"user:{request.user.pk}" if request.user.is_authenticated else ""
+
+
+forget_on_change(load_authenticator.cache_clear, "MCP_AUTH")

@@ -1,0 +1,70 @@
+"""Host and Origin of requests to the endpoint, checked first and refused in the protocol's own form.
+
+Streamable HTTP, "Security Warning": servers MUST validate Origin, against DNS rebinding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, resolve
+
+from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.wire.answers import error_answer
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+V = TypeVar("V", bound=Callable[..., HttpResponseBase])
+
+
+def transport_security(view: V) -> V:
+    """Mark a view as one that ``TransportSecurityMiddleware`` guards, wherever a project mounts it."""
+    view.transport_security = True  # type: ignore[attr-defined]
+    return view
+
+
+class TransportSecurityMiddleware:
+    """Refuses a Host outside ``ALLOWED_HOSTS`` (421) and a foreign Origin (403) at the endpoint.
+
+    The first of all middleware: Django's own would answer a wrong Host in HTML.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not _is_guarded(request.path_info):
+            return self.get_response(request)
+        try:
+            host = request.get_host()
+        except DisallowedHost:
+            return error_answer(421, "Invalid Host header: add the name to ALLOWED_HOSTS if it is this site's.")
+        origin = request.headers.get("Origin")
+        if origin and not _is_allowed(origin, host):
+            return error_answer(403, "Invalid Origin header: add the origin to MCP_ALLOWED_ORIGINS if it is trusted.")
+        return self.get_response(request)
+
+
+def _is_guarded(path: str) -> bool:
+    try:
+        return getattr(resolve(path).func, "transport_security", False)
+    except Resolver404:
+        return False
+
+
+def _is_allowed(origin: str, host: str) -> bool:
+    if origin in conf.MCP_ALLOWED_ORIGINS:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    # The host alone, not the scheme: behind a proxy that ends TLS, http here is https there.
+    return parts.netloc == host or (settings.DEBUG and parts.hostname in _LOOPBACK)

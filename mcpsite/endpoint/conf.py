@@ -1,0 +1,47 @@
+"""Every setting of the endpoint: its type and its default. A project's ``settings`` win, name by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sessions_dynamo.conf import Setting, Settings
+
+PUBLIC: Final = "mcpsite.endpoint.access.auth.public"
+"""The ``MCP_AUTH`` that lets anybody in."""
+
+
+class EndpointSettings(Settings):
+    """The settings of ``mcpsite.endpoint``. Times are in seconds unless the name says otherwise."""
+
+    MCP_SERVER = Setting(str, "mcpsite.server:mcp")
+    MCP_AUTH = Setting(str, derived=lambda project: PUBLIC if project.DEBUG else "")
+    """Outside DEBUG there is no default: somebody must decide."""
+    MCP_ALLOW_PUBLIC = Setting(bool, derived=lambda project: bool(project.DEBUG))
+    MCP_ALLOWED_ORIGINS: Setting[Sequence[str]] = Setting(list, ())
+    MCP_MAX_BODY_BYTES = Setting(int, 4 * 1024 * 1024)
+
+    # --- Streams ----------------------------------------------------------------------------------------------
+
+    EVENT_POLL_SECONDS = Setting(float, 0.5)
+    STREAM_LEASE_SECONDS = Setting(float, 15.0)
+    STREAM_KEEPALIVE_SECONDS = Setting(float, 15.0)
+    STREAM_RETRY_MS = Setting(int, 1000)
+    STREAM_SECONDS: Setting[float | None] = Setting(float, None)
+    """How long a GET or a subscription may stay open; 0 replays and closes, as Lambda needs. Unset: until either side
+    ends."""
+    DURABLE_ANSWERS = Setting(bool, False)
+    """On: every answer to a session is a stored stream, so that a client which drops before anything was sent can
+    resume too; it costs two writes a call. Off: an answer is a stream once its handler sends something."""
+    THREADS = Setting(int, 64)
+    """Threads of a process that serves: as many calls as it takes at once."""
+    MAX_STREAMS = Setting(int, derived=lambda project: _streams(EndpointSettings.THREADS.of(project)))
+    """Each open stream holds a thread; the rest are kept for calls."""
+    SHUTDOWN_GRACE_SECONDS = Setting(float, 20.0)
+
+
+def _streams(threads: Any) -> int:
+    return max(1, int(threads) - max(4, int(threads) // 4))
+
+
+conf: Final = EndpointSettings()

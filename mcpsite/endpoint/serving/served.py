@@ -1,0 +1,101 @@
+"""The server that this site serves: ``MCP_SERVER`` names any ``MCPServer``, or low-level ``Server``, of the SDK.
+
+It is served as it is, but for what only a service of many workers can give it: ``requestState`` sealed with keys that
+all workers share, and handlers for ``logging/setLevel`` and ``resources/subscribe``, which the session remembers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateSecurity
+from mcp.server.subscriptions import ListenHandler, SubscriptionBus
+from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
+
+from mcpsite.endpoint.conf import conf
+from sessions_dynamo.conf import forget_on_change
+
+
+def load_server(path: str) -> Server[Any]:
+    """The low-level server behind the object at ``package.module:attribute``.
+
+    Raises ``ImportError``, ``AttributeError``, ``ValueError`` for a path without a colon, ``TypeError`` for an
+    object that is no server.
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not (module_name and colon and attribute):
+        raise ValueError("it is not of the form package.module:attribute")
+    target: Any = import_module(module_name)
+    for name in attribute.split("."):
+        target = getattr(target, name)
+    if isinstance(target, Server):
+        return target
+    if not isinstance(target, MCPServer):
+        raise TypeError(f"it is a {type(target).__name__}")
+    # The public way to an MCPServer's low-level server: its HTTP app's session manager holds it.
+    target.streamable_http_app()
+    server: Server[Any] = target.session_manager.app
+    return server
+
+
+@cache
+def served_server() -> Server[Any]:
+    """The process's server object, made fit for many workers."""
+    server = load_server(conf.MCP_SERVER)
+    _share_request_state(server)
+    _remember_settings(server)
+    return server
+
+
+def subscription_bus(server: Server[Any]) -> SubscriptionBus | None:
+    """The bus that a server's ``ctx.notify_*`` publish to; ``None`` for a server that serves no subscriptions."""
+    entry = server.get_request_handler("subscriptions/listen")
+    # The handler is the only holder of the bus that a low-level server knows; it has no public name there.
+    return entry.handler._bus if entry is not None and isinstance(entry.handler, ListenHandler) else None
+
+
+def request_state_keys() -> list[bytes]:
+    """Keys for ``requestState`` from ``SECRET_KEY`` and its fallbacks: the first seals, every one opens."""
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return [hmac.digest(secret.encode(), b"mcpsite.requestState", hashlib.sha256) for secret in secrets]
+
+
+def _share_request_state(server: Server[Any]) -> None:
+    """Replace a boundary whose key no other worker has; one with a codec of its own is left as it is."""
+    for place, middleware in enumerate(server.middleware):
+        if not isinstance(middleware, RequestStateBoundary):
+            continue
+        own: RequestStateSecurity = middleware._security
+        if isinstance(own.codec, AESGCMRequestStateCodec):
+            shared = RequestStateSecurity(
+                keys=request_state_keys(), ttl=own.ttl, bind_principal=_principal, audience=own.audience
+            )
+            server.middleware[place] = RequestStateBoundary(shared, default_audience=server.name)
+
+
+def _principal(ctx: ServerRequestContext[Any, Any]) -> str | None:
+    return getattr(ctx.request, "principal", "") or None
+
+
+def _remember_settings(server: Server[Any]) -> None:
+    """Handlers that only accept: the kernel keeps what was set with the session (``kernel.remember``)."""
+
+    async def accept(ctx: ServerRequestContext[Any, Any], params: Any) -> EmptyResult:
+        return EmptyResult()
+
+    if server.get_request_handler("logging/setLevel") is None:
+        server.add_request_handler("logging/setLevel", SetLevelRequestParams, accept)
+    if server.get_request_handler("resources/read") and not server.get_request_handler("resources/subscribe"):
+        server.add_request_handler("resources/subscribe", SubscribeRequestParams, accept)
+        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, accept)
+
+
+forget_on_change(served_server.cache_clear, "MCP_SERVER", "SECRET_KEY")

@@ -1,0 +1,113 @@
+"""A client that came back for a stream: what it missed, then what follows, until the stream's end.
+
+The stream may run on this worker, on another, or on one that has died.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from mcp_types import INTERNAL_ERROR
+
+from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
+from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.wire import sse
+from mcpsite.endpoint.wire.answers import encode, error_body
+from sessions_dynamo import schema
+from sessions_dynamo.store.event_items import Event
+
+SETTLE_SECONDS: Final = 3.0
+"""How long a batch of events may take to be readable as a whole: until then a gap before an event may yet close."""
+
+
+class Follower:
+    """Reads one stream from a cursor on, and hands it to one response."""
+
+    def __init__(
+        self, host: Host, session_id: str, cursor: str, stream_id: str, outbox: Outbox, lease_expires: int = 0
+    ) -> None:
+        self.session_id = session_id
+        self.stream_id = stream_id
+        self.outbox = outbox
+        self.next_poll = 0.0
+        self._host = host
+        self._cursor = cursor
+        self._lease_expires = lease_expires
+        self._quiet_polls = 0
+        self._gap_since: float | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """Read at the next opportunity."""
+        self._woken = True
+        self.next_poll = 0.0
+
+    async def poll(self) -> bool:
+        """Read once; whether the stream goes on. Raises ``StorageError``."""
+        self._woken = False
+        events = await self._host.store(self._host.streams.events.after, self.session_id, self._cursor)
+        for event in self._settled(events):
+            self._cursor = event.event_id
+            if event.data:
+                self.outbox.put(sse.message(event.data, event.event_id))
+        if self._cursor == schema.end_id(self.stream_id):
+            self.outbox.close()
+        elif not events:
+            await self._check_owner()
+        self._quiet_polls = 0 if events else self._quiet_polls + 1
+        self.next_poll = 0.0 if self._woken else time.monotonic() + self._pause()
+        return not self.outbox.closed
+
+    def _settled(self, events: Sequence[Event]) -> Iterator[Event]:
+        """Events up to the first that another may yet come before: a batch is neither stored nor read as a whole.
+
+        A gap that stays is of events that expired, were trimmed, or were never stored.
+        """
+        position = schema.parse_event_id(self._cursor)
+        expected = position[1] + 1 if position else 0
+        for event in events:
+            if event.sequence != expected and event.sequence != schema.END_SEQUENCE and self._may_settle(event):
+                return
+            self._gap_since = None
+            expected = event.sequence + 1
+            yield event
+
+    def _may_settle(self, event: Event) -> bool:
+        now = time.monotonic()
+        if self._gap_since is None:
+            self._gap_since = now
+        is_recent = datetime.now(UTC) - event.timestamp < timedelta(seconds=SETTLE_SECONDS)
+        return is_recent and now - self._gap_since < SETTLE_SECONDS
+
+    def _pause(self) -> float:
+        """Seconds until the next poll; not past the lapse of the owner's lease."""
+        pause = self._host.poll_seconds
+        if self._host.owns(self.stream_id):
+            # It wakes its followers itself.
+            return pause * IDLE_FACTOR
+        if self._quiet_polls > IDLE_FACTOR:
+            pause *= IDLE_FACTOR
+        until_lapse = (self._lease_expires - schema.now_ms()) / 1000
+        return min(pause, until_lapse) if until_lapse > 0 else self._host.poll_seconds
+
+    async def _check_owner(self) -> None:
+        """End the stream for a worker that no longer does; the next poll reads the end."""
+        if self._host.owns(self.stream_id) or self._lease_expires > schema.now_ms():
+            return
+        lease = await self._host.store(self._host.streams.lease, self.session_id, self.stream_id)
+        if lease is not None and lease.expires > schema.now_ms():
+            self._lease_expires = lease.expires
+            return
+        # Events that the owner stored just before it died come first: they were read above or will be below,
+        # and the end sorts after them.
+        request_id = json.loads(lease.request_id) if lease is not None and lease.request_id else None
+        body = encode(
+            error_body(INTERNAL_ERROR, "The server process that ran this request ended before it answered.", request_id)
+        )
+        end = Event(self.session_id, self.stream_id, schema.END_SEQUENCE, "error", body, datetime.now(UTC))
+        await self._host.store(self._host.streams.end, end)
+        self.wake()

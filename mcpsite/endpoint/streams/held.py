@@ -1,0 +1,184 @@
+"""The streams that this process holds: those it owns, those that clients follow here, and standalone ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+from mcpsite.endpoint.streams.followed import Follower
+from mcpsite.endpoint.streams.host import Host, Leased
+from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.streams.poller import Poller, Step
+from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
+from mcpsite.endpoint.wire import sse
+from sessions_dynamo import metrics, schema
+from sessions_dynamo.store.session_items import Session
+
+CONCURRENT_READS: Final = 8
+RENEWALS_A_LEASE: Final = 3
+
+
+class UnknownStream(Exception):
+    """A ``Last-Event-ID`` of no stream of the session: never stored, or no longer."""
+
+
+class HeldStreams:
+    """Renews the leases of the owned, reads for the followed, and drains the inboxes of the standalone."""
+
+    def __init__(self, host: Host, poller: Poller) -> None:
+        self.owned: dict[str, Leased] = {}
+        self._host = host
+        self._poller = poller
+        self._standalone: dict[str, StandaloneStream] = {}
+        self._followers: set[Follower] = set()
+        self._reads = asyncio.Semaphore(CONCURRENT_READS)
+        self._next_renewal = 0.0
+
+    def __len__(self) -> int:
+        return len(self.owned) + len(self._standalone) + len(self._followers)
+
+    def begin(self) -> None:
+        """Nothing to prepare."""
+
+    def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
+        """A renewal of all leases, and what of the others is to be read."""
+        if self.owned and now >= self._next_renewal:
+            yield "leases", self._renew
+        for follower in self._followers:
+            if now >= follower.next_poll or follower.outbox.closed:
+                yield follower, partial(self._follow, follower)
+        for stream in self._standalone.values():
+            if now >= stream.next_poll or stream.outbox.closed:
+                yield stream, partial(self._drain, stream)
+
+    # --- Owned ------------------------------------------------------------------------------------------------
+
+    def own(self, stream: Leased) -> None:
+        """Renew a stream's lease from now on."""
+        if not self.owned:
+            self._renew_later()
+        self.owned[stream.stream_id] = stream
+        self._poller.stir()
+
+    def disown(self, stream: Leased) -> None:
+        """The stream has ended, or is given up."""
+        self.owned.pop(stream.stream_id, None)
+
+    async def _renew(self) -> None:
+        await self._host.store(self._host.streams.renew, [stream.lease for stream in self.owned.values()])
+        self._renew_later()
+
+    def _renew_later(self) -> None:
+        self._next_renewal = time.monotonic() + self._host.lease_seconds / RENEWALS_A_LEASE
+
+    # --- Followed ---------------------------------------------------------------------------------------------
+
+    async def resume(self, session: Session, cursor: str, outbox: Outbox) -> None:
+        """Send a client what came after ``cursor`` in that stream, and what follows.
+
+        Raises ``UnknownStream`` or ``StorageError``.
+        """
+        position = schema.parse_event_id(cursor)
+        if position is None:
+            raise UnknownStream
+        stream_id = position[0]
+        if stream_id == stream_id_of(session):
+            await self.hold(session, outbox, cursor)
+            metrics.count("StreamResumed")
+            return
+        lease = await self._host.store(self._host.streams.lease, session.session_id, stream_id)
+        if lease is None:
+            raise UnknownStream
+        follower = Follower(self._host, session.session_id, cursor, stream_id, outbox, lease.expires)
+        goes_on = await follower.poll()
+        metrics.count("StreamResumed")
+        if goes_on:
+            self._followers.add(follower)
+            self._poller.stir()
+
+    def wake_followers(self, stream_id: str) -> None:
+        """A stream has something new."""
+        for follower in self._followers:
+            if follower.stream_id == stream_id:
+                follower.wake()
+                self._poller.poke()
+
+    def close_followers(self, stream_id: str) -> None:
+        """Let the clients that follow a stream go, to come back later."""
+        for follower in self._followers:
+            if follower.stream_id == stream_id:
+                follower.outbox.close(sse.retry(self._host.retry_ms))
+
+    async def _follow(self, follower: Follower) -> None:
+        async with self._reads:
+            if follower.outbox.closed or not await follower.poll():
+                self._followers.discard(follower)
+        if follower.next_poll == 0.0:
+            # Woken after it had read.
+            self._poller.poke()
+
+    # --- Standalone -------------------------------------------------------------------------------------------
+
+    async def hold(self, session: Session, outbox: Outbox, cursor: str | None = None) -> None:
+        """Make this response the session's standalone stream; an older one, wherever it is, ends."""
+        stream = StandaloneStream(self._host, session, outbox)
+        older = self._standalone.get(session.session_id)
+        self._standalone[session.session_id] = stream
+        try:
+            await stream.start(cursor)
+        except BaseException:
+            stream.close()
+            raise
+        finally:
+            if self._standalone.get(session.session_id) is not stream:
+                # A newer one came meanwhile, and may have been the first to take over.
+                stream.close()
+            if older is not None:
+                older.close()
+            self._poller.stir()
+
+    async def deliver(self, session_id: str, event_type: str, data: str) -> bool:
+        """Send a message on a session's standalone stream, if it is held here. Raises ``StorageError``."""
+        while (held := self._standalone.get(session_id)) is not None and not held.outbox.closed:
+            if await held.deliver(event_type, data):
+                return True
+        return False
+
+    def wake_standalone(self, session_id: str) -> None:
+        """Something waits in the inbox of a session's standalone stream, which may be held here."""
+        if (held := self._standalone.get(session_id)) is not None:
+            held.wake()
+            self._poller.poke()
+
+    def close_standalone(self, session_id: str, at_ms: int) -> None:
+        """Let a session's client reopen its standalone stream, if it was opened here before ``at_ms``."""
+        stream = self._standalone.get(session_id)
+        # The client may be back already: an older request to let it go was not meant for this stream.
+        if stream is not None and stream.opened_ms <= at_ms:
+            stream.close(sse.retry(self._host.retry_ms))
+
+    def open_standalone(self) -> dict[str, StandaloneStream]:
+        """The standalone streams that are open here, by session."""
+        return {key: stream for key, stream in self._standalone.items() if not stream.outbox.closed}
+
+    async def _drain(self, stream: StandaloneStream) -> None:
+        async with self._reads:
+            is_held = not stream.outbox.closed and await stream.drain()
+        if not is_held and self._standalone.get(stream.session_id) is stream:
+            del self._standalone[stream.session_id]
+        if stream.next_poll == 0.0:
+            # Woken after it had read.
+            self._poller.poke()
+
+    # --- Both -------------------------------------------------------------------------------------------------
+
+    def end_session(self, session_id: str) -> None:
+        """Close what a session that was terminated has open here."""
+        if (stream := self._standalone.pop(session_id, None)) is not None:
+            stream.close()
+        for follower in self._followers:
+            if follower.session_id == session_id:
+                follower.outbox.close()

@@ -1,0 +1,65 @@
+"""What the streams of a process need of it. ``worker.Worker`` is that process; nothing else here knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.workers.streams import Lease, StreamStore
+
+T = TypeVar("T")
+
+IDLE_FACTOR: Final = 10
+"""What stays quiet is read this many times less often."""
+
+
+class Leased(Protocol):
+    """A stream that this process owns, for as long as its lease is renewed."""
+
+    @property
+    def stream_id(self) -> str: ...
+
+    @property
+    def lease(self) -> Lease:
+        """The lease to hold from now on."""
+        ...
+
+
+class Host(Protocol):
+    """The process, as its parts see it."""
+
+    worker_id: str
+    poll_seconds: float
+    lease_seconds: float
+    retry_ms: int
+
+    @property
+    def sessions(self) -> SessionStore: ...
+
+    @property
+    def streams(self) -> StreamStore: ...
+
+    async def store(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
+        ...
+
+    def own(self, stream: Leased) -> None:
+        """Renew a stream's lease from now on."""
+        ...
+
+    def disown(self, stream: Leased) -> None:
+        """The stream has ended, or is given up."""
+        ...
+
+    def owns(self, stream_id: str) -> bool:
+        """Whether a stream runs here."""
+        ...
+
+    def wake_followers(self, stream_id: str) -> None:
+        """A stream of this process has something new."""
+        ...
+
+    def close_followers(self, stream_id: str) -> None:
+        """Let the clients that follow a stream here go, to come back later."""
+        ...

@@ -1,0 +1,99 @@
+"""What goes back: JSON-RPC messages as HTTP responses, and the one table from storage errors to HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpResponse
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, JSONRPCError, JSONRPCResponse, RequestId
+
+from mcpsite.endpoint.wire.headers import SESSION_HEADER
+from sessions_dynamo.errors import (
+    EventTooLarge,
+    InvalidState,
+    SessionNotFound,
+    StateConflict,
+    StateTooLarge,
+    StorageError,
+    StorageUnavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+Reply = JSONRPCResponse | JSONRPCError
+"""What ends a request."""
+
+_STORAGE_ERRORS: tuple[tuple[type[StorageError], int, int], ...] = (
+    (SessionNotFound, HTTPStatus.NOT_FOUND, INVALID_REQUEST),
+    (StateConflict, HTTPStatus.CONFLICT, INTERNAL_ERROR),
+    (StateTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, INVALID_REQUEST),
+    (EventTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, INVALID_REQUEST),
+    (InvalidState, HTTPStatus.BAD_REQUEST, INVALID_REQUEST),
+    (StorageUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, INTERNAL_ERROR),
+)
+RETRY_AFTER_SECONDS = 1
+
+
+def encode(body: Any) -> str:
+    """JSON as the wire has it; lone surrogates, which UTF-8 cannot carry, leave as escapes."""
+    return json.dumps(body, separators=(",", ":"))
+
+
+def reply_body(reply: Reply) -> dict[str, Any]:
+    """A reply's JSON-RPC object."""
+    body = reply.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(reply, JSONRPCError) and reply.id is None:
+        body["id"] = None  # JSON-RPC 2.0, section 5: null where the request's id is not known.
+    return body
+
+
+def json_answer(body: str, status: int = HTTPStatus.OK, *, session_id: str | None = None) -> HttpResponse:
+    """A JSON response, naming the session it belongs to."""
+    response = HttpResponse(body, status=status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    if session_id is not None:
+        response[SESSION_HEADER] = session_id
+    return response
+
+
+def accepted() -> HttpResponse:
+    """The answer to a notification or a response: 202, without a body and so without its type."""
+    response = HttpResponse(status=HTTPStatus.ACCEPTED)
+    del response["Content-Type"]
+    return response
+
+
+def error_body(code: int, message: str, request_id: RequestId | None = None, data: Any = None) -> dict[str, Any]:
+    """A JSON-RPC error object."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return {"jsonrpc": "2.0", "id": request_id, "error": error}
+
+
+def error_answer(
+    status: int, message: str, code: int = INVALID_REQUEST, *, request_id: RequestId | None = None, data: Any = None
+) -> HttpResponse:
+    """A JSON-RPC error as an HTTP response."""
+    return json_answer(encode(error_body(code, message, request_id, data)), status)
+
+
+def storage_error_answer(exc: StorageError, request_id: RequestId | None = None) -> HttpResponse:
+    """The HTTP answer to a request that storage refused."""
+    status, code = storage_error_codes(exc)
+    answer = error_answer(status, str(exc), code, request_id=request_id)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        logger.warning("storage is unavailable: %s", exc)
+        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def storage_error_codes(exc: StorageError) -> tuple[int, int]:
+    """The HTTP status and the JSON-RPC code of a storage error."""
+    for family, status, code in _STORAGE_ERRORS:
+        if isinstance(exc, family):
+            return status, code
+    return HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL_ERROR

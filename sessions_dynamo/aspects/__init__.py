@@ -1,1 +1,0 @@
-"""One module an aspect of a table: what stands beside what is wanted, and the request that closes the gap."""

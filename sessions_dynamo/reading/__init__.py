@@ -1,0 +1,15 @@
+"""What pages read: lists over the indexes, filters, timelines and their tails, activity, parallel scans."""
+
+__all__ = [
+    "activity",
+    "entries",
+    "event_list",
+    "index_pages",
+    "item_kinds",
+    "scans",
+    "session_filters",
+    "session_list",
+    "session_status",
+    "tails",
+    "timeline",
+]

@@ -1,0 +1,3 @@
+"""The pages of events and calls, of all sessions, live."""
+
+__all__ = ["listing"]

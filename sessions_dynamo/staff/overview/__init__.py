@@ -1,0 +1,3 @@
+"""The dashboard and its charts."""
+
+__all__ = ["dashboard"]

@@ -1,0 +1,77 @@
+"""One UpdateItem on a session that is live and the caller's, and the error that a false condition stands for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from sessions_dynamo import schema
+from sessions_dynamo.errors import SessionNotFound, StateConflict, StorageError, boto_errors
+from sessions_dynamo.store import session_items
+from sessions_dynamo.store.session_items import Attributes, Update
+from sessions_dynamo.store.state import Changes, Fetch
+from sessions_dynamo.store.times import seconds
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def update_live(
+    dynamodb: DynamoDBClient,
+    table: str,
+    session_id: str,
+    principal: str | None,
+    update: Update,
+    fetch: Fetch,
+    *,
+    returning: bool = False,
+) -> Attributes:
+    """Update a live session, unless ``principal`` is ``None`` that principal's; with ``returning`` the new attributes.
+
+    Raises ``SessionNotFound``, ``StateConflict`` or ``StateTooLarge``; then nothing is changed.
+    """
+    if not schema.is_session_id(session_id):
+        raise not_found(session_id)
+    live = ["attribute_exists(session_id)", "attribute_not_exists(terminated_at)", "#ttl > :now"]
+    bound: Attributes = {**update.values, ":now": seconds(datetime.now(UTC))}
+    if principal:
+        live.append("principal = :principal")
+        bound[":principal"] = {"S": principal}
+    elif principal is not None:
+        live.append("attribute_not_exists(principal)")
+    try:
+        with boto_errors(table):
+            answer = dynamodb.update_item(
+                TableName=table,
+                Key={"session_id": {"S": session_id}},
+                UpdateExpression=update.expression,
+                ConditionExpression=" AND ".join([*live, *update.conditions]),
+                ExpressionAttributeNames={**update.names, "#ttl": schema.TTL_ATTRIBUTE},
+                ExpressionAttributeValues=bound,
+                ReturnValues="UPDATED_NEW" if returning else "NONE",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+    except ClientError as exc:
+        raise _why_refused(session_id, principal, update.changes, exc.response.get("Item"), fetch) from exc
+    return dict(answer.get("Attributes", {}))
+
+
+def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any, fetch: Fetch) -> StorageError:
+    """The error for a false condition, told from the item as it stood."""
+    session = session_items.decode(item, fetch) if item else None
+    if session is None or not session.is_live or (principal is not None and session.principal != principal):
+        return not_found(session_id)
+    if stale := session_items.stale_keys(changes, session.state.entries):
+        return StateConflict(
+            f"Another call changed {', '.join(map(repr, stale))} meanwhile, so nothing was saved: read again and retry."
+        )
+    return session_items.too_many_keys()
+
+
+def not_found(session_id: str) -> SessionNotFound:
+    """Alike for an unknown, expired, terminated or foreign session, so that an id tells a stranger nothing."""
+    return SessionNotFound(
+        f"Session {session_id[:128]!r} does not exist, has ended, or belongs to another caller: begin a new one."
+    )

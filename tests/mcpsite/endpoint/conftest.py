@@ -1,0 +1,55 @@
+"""A session in tables of the module's own, and coroutines as tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sessions_dynamo import schema
+from sessions_dynamo.store import events
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.streams import StreamStore, default_store
+from tests.mcpsite.endpoint.streams.support import new_session
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function on an event loop of its own, for a bounded time."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+
+    async def bounded(**arguments: Any) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await pyfuncitem.obj(**arguments)
+
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _never_trim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance would have it now and then, and it would be counted."""
+    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 1.0))
+
+
+@pytest.fixture
+def session(store: StreamStore) -> Session:
+    return new_session()
+
+
+@pytest.fixture
+def store(dynamodb: DynamoDBClient) -> StreamStore:
+    """The store that every worker of this process uses, its bus as if it had been quiet for long."""
+    store = default_store()
+    store.events.delete(schema.BUS_PARTITION)
+    return store

@@ -1,0 +1,437 @@
+"""The stream of one POST: begun when it is needed, stored before it is sent, ended once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
+
+from mcpsite.endpoint.streams.outbox import Answer
+from mcpsite.endpoint.streams.worker import Worker
+from mcpsite.endpoint.wire.answers import encode
+from sessions_dynamo import schema
+from sessions_dynamo.errors import EventTooLarge, StorageError
+from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.streams import StreamStore
+from tests.mcpsite.conftest import Wire
+from tests.mcpsite.endpoint.streams.support import LATEST, OLDER, finish, leftovers, log, owned, result, workers
+from tests.sessions_dynamo.wire import answering, error
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+THROTTLED = error("ThrottlingException")
+REFUSED = error("ValidationException", "no")
+
+
+def stored(store: StreamStore, session: Session) -> list[tuple[int, str]]:
+    """Every event of the session: its sequence and type."""
+    return [(event.sequence, event.event_type) for event in store.events.since(session.session_id)]
+
+
+# --- JSON or a stream -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [OLDER, LATEST])
+async def test_a_handler_that_sends_nothing_is_answered_with_json_and_stores_nothing(
+    session: Session, wire: Wire, version: str
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session, version=version)
+        wire.clear()
+        await finish(stream, result(a=1))
+        client.read()
+        assert client.answer == Answer(result(a=1), encode({"jsonrpc": "2.0", "id": 1, "result": {"a": 1}}))
+        assert client.received == []
+        assert wire.operations == []
+
+
+async def test_a_message_makes_it_a_stream_with_a_cursor_before_all_else(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        await stream.emit(log(2))
+        await finish(stream)
+        priming, first, second, end = client.read()
+        assert (priming.data, priming.retry, first.retry) == ("", worker.retry_ms, None)
+        assert client.texts == [1, 2, "result"]
+        assert client.is_closed
+        events = store.events.since(session.session_id)
+        assert [event.event_id for event in events] == [one.event_id for one in (priming, first, second, end)]
+        assert [event.data for event in events] == [one.data for one in (priming, first, second, end)]
+
+
+async def test_clients_that_do_not_know_priming_events_get_none(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session, version=OLDER)
+        assert not stream.is_resumable
+        await stream.emit(log(1))
+        await finish(stream)
+        client.read()
+        assert [one.retry for one in client.received] == [None, None]
+        assert stored(store, session) == [(0, "notifications/message"), (schema.END_SEQUENCE, "response")]
+
+
+@pytest.mark.parametrize("version", [OLDER, LATEST])
+async def test_it_can_be_made_a_stream_without_a_message(session: Session, store: StreamStore, version: str) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session, version=version)
+        assert await stream.open()
+        assert await stream.open()
+        assert store.lease(session.session_id, stream.stream_id) is not None
+        await finish(stream)
+        assert client.texts == ["result"]
+        assert client.answer is None
+
+
+async def test_what_was_answered_is_no_stream(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, _ = owned(worker, session)
+        await finish(stream)
+        assert not await stream.open()
+        await stream.emit(log("late"))
+        assert store.lease(session.session_id, stream.stream_id) is None
+        assert stored(store, session) == []
+        assert leftovers(worker) == {}
+
+
+async def test_opening_and_answering_at_once_give_one_or_the_other(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        for opens_first in [True, False] * 10:
+            stream, client = owned(worker, session)
+            async with asyncio.TaskGroup() as tasks:
+                if opens_first:
+                    opening = tasks.create_task(stream.open())
+                tasks.create_task(finish(stream))
+                if not opens_first:
+                    opening = tasks.create_task(stream.open())
+            client.read()
+            assert (client.answer is None) == client.is_closed == opening.result()
+            assert client.texts == (["result"] if opening.result() else [])
+        assert leftovers(worker) == {}
+
+
+async def test_messages_after_the_answer_are_dropped(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        await asyncio.gather(finish(stream), stream.emit(log("late")))
+        await stream.emit(log("later"))
+        assert client.texts in ([1, "result"], [1, "late", "result"])
+        assert store.events.since(session.session_id)[-1].event_type == "response"
+        assert len(client.texts) == len(stored(store, session)) - 1
+
+
+async def test_an_error_ends_a_stream_as_a_result_does(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        await finish(stream, JSONRPCError(jsonrpc="2.0", id=1, error=ErrorData(code=-1, message="no")))
+        assert client.texts == [1, "error"]
+        assert stored(store, session)[-1] == (schema.END_SEQUENCE, "error")
+
+
+# --- Order ----------------------------------------------------------------------------------------------------
+
+
+async def test_messages_sent_at_once_keep_their_order_and_share_requests(
+    session: Session, store: StreamStore, wire: Wire
+) -> None:
+    async with workers(1, poll=60) as [worker]:
+        stream, client = owned(worker, session)
+        wire.clear()
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(20):
+                tasks.create_task(stream.emit(log(number)))
+        assert client.texts == list(range(20))
+        assert wire.operations == ["BatchWriteItem"] * 2
+        assert [sequence for sequence, _ in stored(store, session)] == list(range(21))
+
+
+async def test_nothing_is_sent_before_it_is_stored(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        append = store.events.append
+
+        def look(events: list[Event]) -> None:
+            seen.append(len(client.texts))
+            append(events)
+
+        monkeypatch.setattr(store.events, "append", look)
+        for number in range(3):
+            await stream.emit(log(number))
+        assert seen == [1, 2]
+
+
+async def test_a_large_message_is_sent_whole(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log("x" * (2 * PART_BYTES)))
+        await finish(stream, result(text="y" * (2 * PART_BYTES)))
+        assert client.messages[0]["params"]["data"] == "x" * (2 * PART_BYTES)
+        assert client.messages[1]["result"]["text"] == "y" * (2 * PART_BYTES)
+        assert [event.data for event in store.events.since(session.session_id)][1:] == [
+            encode(message) for message in client.messages
+        ]
+
+
+# --- A client that left ---------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_left_misses_nothing(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        client.read()
+        client.leave()
+        await stream.emit(log(2))
+        await finish(stream)
+        assert client.texts == [1]
+        assert [sequence for sequence, _ in stored(store, session)] == [0, 1, 2, schema.END_SEQUENCE]
+
+
+async def test_a_client_may_be_sent_away_and_the_handler_runs_on(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.release_client()
+        (priming,) = client.read()
+        assert priming.data == ""
+        assert client.is_closed
+        await stream.emit(log(1))
+        await finish(stream)
+        assert client.texts == []
+        assert len(stored(store, session)) == 3
+
+
+# --- Storage that fails ---------------------------------------------------------------------------------------
+
+
+async def test_what_could_not_be_stored_comes_before_what_is_sent_next(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        for number in range(1, 7):
+            if number % 2:
+                with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(StorageError):
+                    await stream.emit(log(number))
+            else:
+                await stream.emit(log(number))
+        await finish(stream)
+        assert client.texts == [1, 2, 3, 4, 5, 6, "result"]
+        assert [sequence for sequence, _ in stored(store, session)] == [*range(7), schema.END_SEQUENCE]
+
+
+async def test_a_write_that_failed_for_one_message_loses_none_that_waited_behind_it(
+    session: Session, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(0))
+        with answering(dynamodb, "BatchWriteItem", REFUSED, times=1):
+            outcomes = await asyncio.gather(*(stream.emit(log(n)) for n in range(1, 4)), return_exceptions=True)
+        assert sum(isinstance(outcome, StorageError) for outcome in outcomes) == 1
+        await finish(stream)
+        assert client.texts == [0, 1, 2, 3, "result"]
+
+
+async def test_a_part_of_a_batch_that_was_stored_is_not_stored_as_something_else(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workers(1) as [worker]:
+        stream, _ = owned(worker, session)
+        await stream.emit(log(0))
+        append = store.events.append
+
+        def half(events: list[Event]) -> None:
+            append(events[:1])
+            raise StorageError("half of it")
+
+        monkeypatch.setattr(store.events, "append", half)
+        await asyncio.gather(*(stream.emit(log(n)) for n in range(1, 4)), return_exceptions=True)
+        before = {event.event_id: event.data for event in store.events.since(session.session_id)}
+        monkeypatch.setattr(store.events, "append", append)
+        await stream.emit(log(4))
+        after = {event.event_id: event.data for event in store.events.since(session.session_id)}
+        assert before.items() <= after.items()
+        assert len(after) == 6
+
+
+async def test_a_stream_that_could_not_be_opened_is_answered_with_json(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        with answering(dynamodb, "BatchWriteItem", REFUSED):
+            with pytest.raises(StorageError):
+                await stream.emit(log(1))
+            with pytest.raises(StorageError):
+                await stream.open()
+        await finish(stream)
+        client.read()
+        assert client.answer is not None
+        assert leftovers(worker) == {}
+
+
+async def test_a_stream_that_could_not_be_opened_may_open_later(session: Session, dynamodb: DynamoDBClient) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(StorageError):
+            await stream.emit(log(1))
+        assert await stream.open()
+        await finish(stream)
+        assert client.texts == [1, "result"]
+        assert [one.data for one in client.received].count("") == 1
+
+
+async def test_a_message_that_is_too_large_is_refused_alone(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        outcomes = await asyncio.gather(
+            stream.emit(log(1)),
+            stream.emit(log("x" * MAX_EVENT_BYTES)),
+            stream.emit(log(2)),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [type(None), EventTooLarge, type(None)]
+        await finish(stream)
+        assert client.texts == [1, 2, "result"]
+        assert [sequence for sequence, _ in stored(store, session)] == [0, 1, 2, schema.END_SEQUENCE]
+
+
+async def test_a_client_that_is_there_gets_its_answer_though_it_cannot_be_stored(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        with answering(dynamodb, "PutItem", REFUSED), caplog.at_level(logging.WARNING):
+            await finish(stream)
+        assert client.texts == [1, "result"]
+        assert client.is_closed
+        # Without an id: there is nothing that it could come back to.
+        assert client.received[-1].event_id is None
+        assert "the end of a stream was not stored" in caplog.text
+        assert leftovers(worker) == {}
+
+
+async def test_a_response_that_is_too_large_to_store_is_told_to_who_comes_back(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session, request_id="a")
+        await stream.emit(log(1))
+        await finish(stream, result("a", text="x" * MAX_EVENT_BYTES))
+        assert client.texts == [1, "result"]
+        end = store.events.since(session.session_id)[-1]
+        assert end.event_type == "error"
+        assert f'"code":{INTERNAL_ERROR}' in end.data
+        assert '"id":"a"' in end.data
+        assert f"over the limit of {MAX_EVENT_BYTES}" in end.data
+
+
+async def test_an_owner_whose_lease_lapsed_does_not_end_the_stream_again(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        resumed = Event(session.session_id, stream.stream_id, schema.END_SEQUENCE, "error", "{}", datetime.now(UTC))
+        assert store.end(resumed)
+        await finish(stream)
+        # The client here, if there is one, comes back and reads that end.
+        assert client.texts == [1]
+        assert client.is_closed
+        assert store.events.since(session.session_id)[-1].data == "{}"
+        assert leftovers(worker) == {}
+
+
+# --- What is left behind --------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_failed_without_an_answer_keeps_no_lease(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        stream.close_response()
+        assert client.texts == [1]
+        assert client.is_closed
+        await stream.emit(log(2))
+        assert stored(store, session) == [(0, "priming"), (1, "notifications/message")]
+        assert leftovers(worker) == {}
+
+
+async def test_a_request_that_failed_does_not_become_a_stream_afterwards(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, _ = owned(worker, session)
+        stream.close_response()
+        assert not await stream.open()
+        assert store.lease(session.session_id, stream.stream_id) is None
+        assert leftovers(worker) == {}
+
+
+async def test_a_handler_cancelled_while_it_sends_leaves_the_stream_whole(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        opening = store.open
+        begun = anyio.Event()
+
+        def slow(*arguments: Any) -> None:
+            anyio.from_thread.run_sync(begun.set)
+            opening(*arguments)
+
+        monkeypatch.setattr(store, "open", slow)
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stream.emit, log(1))
+                tasks.start_soon(stream.emit, log(2))
+                await begun.wait()
+                scope.cancel()
+        await finish(stream)
+        assert client.texts == [1, 2, "result"]
+        assert [sequence for sequence, _ in stored(store, session)] == [0, 1, 2, schema.END_SEQUENCE]
+        assert leftovers(worker) == {}
+
+
+async def test_a_stream_costs_one_request_to_begin_and_one_to_end(session: Session, wire: Wire) -> None:
+    async with workers(1, poll=60) as [worker]:
+        stream, _ = owned(worker, session)
+        wire.clear()
+        await stream.emit(log(1))
+        assert wire.operations == ["BatchWriteItem"]
+        await finish(stream)
+        assert wire.operations == ["BatchWriteItem", "PutItem"]
+
+
+async def test_messages_are_stored_while_every_thread_of_sync_tools_is_taken(session: Session) -> None:
+    async with workers(1) as [worker]:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        taken = [object() for _ in range(int(limiter.total_tokens))]
+        for borrower in taken:
+            limiter.acquire_on_behalf_of_nowait(borrower)
+        stream, client = owned(worker, session)
+        async with asyncio.timeout(10):
+            await stream.emit(log(1))
+            await finish(stream)
+        assert client.texts == [1, "result"]
+        for borrower in taken:
+            limiter.release_on_behalf_of(borrower)
+
+
+@pytest.mark.parametrize(("request_id", "text"), [(1, "1"), ("1", '"1"'), ("ü", '"\\u00fc"')])
+async def test_the_lease_names_the_request_and_its_worker(session: Session, request_id: int | str, text: str) -> None:
+    worker = Worker()
+    worker.lease_seconds = 7
+    stream, _ = owned(worker, session, request_id=request_id)
+    lease = stream.lease
+    assert (lease.owner, lease.request_id) == (worker.worker_id, text)
+    assert 6000 < lease.expires - schema.now_ms() <= 7000

@@ -1,0 +1,505 @@
+"""One poller a process: what it hears, what it does not wait for, and what it costs while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from mcp.server.subscriptions import InMemorySubscriptionBus
+
+from mcpsite.endpoint.streams.channels import RequestChannel
+from mcpsite.endpoint.streams.running import request_key
+from mcpsite.endpoint.streams.standalone import stream_id_of
+from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo import schema
+from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.streams import Lease, StreamStore
+from tests.mcpsite.endpoint.streams.support import (
+    Peer,
+    finish,
+    leftovers,
+    log,
+    new_session,
+    owned,
+    running,
+    until,
+    workers,
+)
+from tests.sessions_dynamo.wire import answering, error
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+REFUSED = error("ValidationException", "no")
+
+
+class Handler:
+    """A request that is served until it is cancelled."""
+
+    def __init__(self, worker: Worker, session: Session, request_id: int | str = 1) -> None:
+        self.cancelled = False
+        self._begun = anyio.Event()
+        self.task = asyncio.create_task(self._serve(worker, session.session_id, request_id))
+
+    async def _serve(self, worker: Worker, session_id: str, request_id: int | str) -> None:
+        with worker.running(session_id, request_id) as scope:
+            self._begun.set()
+            await anyio.sleep_forever()
+        self.cancelled = scope.cancelled_caught
+
+    async def begun(self) -> Handler:
+        await self._begun.wait()
+        return self
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@contextmanager
+def counting(dynamodb: DynamoDBClient) -> Iterator[Counter[str]]:
+    """Every request from here on, the bus's apart from other Queries."""
+    counts: Counter[str] = Counter()
+
+    def hear(params: dict[str, Any], model: Any, **_: Any) -> None:
+        is_bus = {"S": schema.BUS_PARTITION} in params.get("ExpressionAttributeValues", {}).values()
+        counts["bus" if is_bus else model.name] += 1
+
+    dynamodb.meta.events.register("before-parameter-build.dynamodb", hear)
+    yield counts
+    dynamodb.meta.events.unregister("before-parameter-build.dynamodb", hear)
+
+
+# --- Cancellation ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [0, 1], ids=["the same worker", "another worker"])
+async def test_a_request_is_cancelled_wherever_it_runs(session: Session, where: int) -> None:
+    async with workers(2) as both:
+        other = await Handler(both[0], session, 2).begun()
+        handler = await Handler(both[0], session, 1).begun()
+        await both[where].cancel(session.session_id, 1)
+        await until(lambda: handler.cancelled)
+        await asyncio.sleep(0.1)
+        assert not other.cancelled
+        await other.stop()
+        await until(lambda: leftovers(both[0]) == {})
+
+
+async def test_an_id_used_again_is_not_cancelled_by_what_was_meant_for_its_predecessor(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workers(2, poll=0.1) as [here, there]:
+        first = await Handler(here, session, 1).begun()
+        await first.stop()
+        await there.cancel(session.session_id, 1)
+        await asyncio.sleep(0.005)
+        second = await Handler(here, session, 1).begun()
+        await asyncio.sleep(0.3)
+        assert not second.cancelled
+        await there.cancel(session.session_id, 1)
+        await until(lambda: second.cancelled)
+
+
+async def test_cancelling_what_runs_nowhere_does_nothing(session: Session) -> None:
+    async with workers(2) as [here, there]:
+        handler = await Handler(here, session, 1).begun()
+        await there.cancel(session.session_id, 2)
+        await there.cancel("another", 1)
+        await here.cancel(session.session_id, "1x")
+        await asyncio.sleep(0.1)
+        assert not handler.cancelled
+        await handler.stop()
+
+
+async def test_of_two_requests_with_one_id_neither_takes_the_other_with_it_when_it_ends(session: Session) -> None:
+    async with workers(1) as [worker]:
+        first, second = Handler(worker, session, 1), Handler(worker, session, 1)
+        await first.begun()
+        await second.begun()
+        await first.stop()
+        assert leftovers(worker)["running"] == 1
+        await worker.cancel(session.session_id, 1)
+        await until(lambda: second.cancelled)
+        await until(lambda: leftovers(worker) == {})
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [(7, "7", True), (7, 8, False), ("a", "b", False), ("", 0, False)])
+def test_ids_are_one_where_the_sdk_takes_them_for_one(one: int | str, other: int | str, same: bool) -> None:
+    assert (request_key(one) == request_key(other)) == same
+
+
+# --- The end of a session -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [0, 1], ids=["the same worker", "another worker"])
+async def test_a_session_that_ends_closes_what_it_has_open_everywhere(session: Session, where: int) -> None:
+    async with workers(2) as both:
+        stream, client = owned(both[0], session)
+        await stream.emit(log(1))
+        follower, standalone, handler = Peer(), Peer(), await Handler(both[0], session).begun()
+        await both[1].resume(session, client.cursor, follower.outbox)
+        await both[1].hold(session, standalone.outbox)
+        other, stranger = new_session(), Peer()
+        await both[0].hold(other, stranger.outbox)
+
+        await both[where].end_session(session.session_id)
+        await until(lambda: handler.cancelled and follower.has_ended and standalone.has_ended)
+        await finish(stream)
+        assert not stranger.has_ended
+        await until(lambda: leftovers(both[1]) == {})
+        await until(lambda: leftovers(both[0]) == {"standalone": 1})
+
+
+# --- The bus --------------------------------------------------------------------------------------------------
+
+
+async def test_what_it_does_not_understand_keeps_it_from_nothing(
+    session: Session, store: StreamStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        for topic, payload in (
+            ("from the future", {"a": 1}),
+            ("cancel", [["unhashable"], []]),
+            ("cancel", None),
+            ("reply", [{}, {}]),
+            ("inbox", [{}]),
+            ("ended", 7),
+            ("notification", {"a": 1}),
+        ):
+            store.bus.publish("another version", topic, payload)
+        store.bus.publish("another", "cancel", [session.session_id, "1"])
+        await until(lambda: handler.cancelled)
+        assert caplog.text.count("was not understood") == 3
+
+
+async def test_each_notification_is_acted_on_once(session: Session, store: StreamStore) -> None:
+    heard: list[Any] = []
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        worker._bus._heard = lambda item: heard.append(item.payload)
+        for number in range(5):
+            store.bus.publish("another", "x", number)
+            await asyncio.sleep(0.03)
+        store.bus.publish(worker.worker_id, "x", "its own")
+        await asyncio.sleep(0.2)
+        assert heard == list(range(5))
+        await handler.stop()
+
+
+async def test_a_worker_whose_clock_is_behind_is_heard(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workers(1) as [worker]:
+        await asyncio.sleep(0.1)
+        handler = await Handler(worker, session).begun()
+        await asyncio.sleep(0.1)
+        behind = schema.now_ms() - 2000
+        monkeypatch.setattr(schema, "bus_id", lambda: schema.time_ordered_id(behind))
+        store.bus.publish("behind", "ended", [session.session_id])
+        await until(lambda: handler.cancelled)
+
+
+async def test_a_busy_process_hears_no_later(session: Session, store: StreamStore) -> None:
+    """What wakes it more often than it polls does not put off the next look at the bus."""
+    async with workers(1, poll=0.2) as [worker]:
+        handler = await Handler(worker, session).begun()
+
+        async def poke() -> None:
+            while True:
+                worker._poller._poke.set()
+                await asyncio.sleep(0.13)
+
+        poking = asyncio.create_task(poke())
+        await asyncio.sleep(0.5)
+        store.bus.publish("another", "cancel", [session.session_id, "1"])
+        await until(lambda: handler.cancelled)
+        poking.cancel()
+
+
+# --- What fails, and what takes long --------------------------------------------------------------------------
+
+
+async def test_it_outlives_storage_that_fails(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        with answering(dynamodb, "Query", REFUSED), caplog.at_level(logging.WARNING):
+            await until(lambda: caplog.text.count("a poll failed and will be repeated") >= 3)
+            store.bus.publish("another", "cancel", [session.session_id, "1"])
+        await until(lambda: handler.cancelled)
+
+
+async def test_it_outlives_what_nobody_thought_of(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError("a socket that is none")
+
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        monkeypatch.setattr(worker.clients, "close_gone", fail)
+        await until(lambda: "a socket that is none" in caplog.text)
+        store.bus.publish("another", "cancel", [session.session_id, "1"])
+        await until(lambda: handler.cancelled)
+
+
+async def test_a_lease_that_could_not_be_renewed_is_renewed_at_the_next_poll(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1, lease=6) as [worker]:
+        stream, _ = owned(worker, session)
+        await stream.open()
+        worker._held._next_renewal = 0.0
+        with answering(dynamodb, "BatchWriteItem", REFUSED, times=3):
+            await asyncio.sleep(0.3)
+        await until(lambda: worker._held._next_renewal > 0)
+        held = store.lease(session.session_id, stream.stream_id)
+        assert held is not None
+        assert held.expires > schema.now_ms() + 5500
+        await finish(stream)
+
+
+async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, after = threading.Event(), store.events.after
+
+    def hang(session_id: str, event_id: str, **options: Any) -> Any:
+        if stream_id_of(session) in event_id or session_id != session.session_id:
+            stuck.wait(20)
+        return after(session_id, event_id, **options)
+
+    async with workers(2, lease=0.4) as [here, there]:
+        stream, client = owned(here, session)
+        await stream.emit(log(1))
+        other, follower = new_session(), Peer()
+        theirs, their_client = owned(here, other)
+        await theirs.emit(log(1))
+        hanging = Peer()
+        await here.resume(other, their_client.cursor, hanging.outbox)
+        monkeypatch.setattr(store.events, "after", hang)
+        await theirs.emit(log(2))
+        await there.resume(session, client.cursor, follower.outbox)
+        await asyncio.sleep(1)
+        held = store.lease(session.session_id, stream.stream_id)
+        assert held is not None
+        assert held.expires > schema.now_ms()
+        await finish(stream)
+        await until(lambda: follower.texts == ["result"])
+        assert hanging.texts == []
+        stuck.set()
+        await until(lambda: hanging.texts == [2])
+        await finish(theirs)
+
+
+# --- Beginning and ending to poll -----------------------------------------------------------------------------
+
+
+async def test_nothing_is_read_while_nothing_waits(session: Session, dynamodb: DynamoDBClient) -> None:
+    async with workers(1) as [worker]:
+        with counting(dynamodb) as requests:
+            await asyncio.sleep(0.2)
+        assert not requests
+        handler = await Handler(worker, session).begun()
+        await asyncio.sleep(0.1)
+        await handler.stop()
+        await asyncio.sleep(0.1)
+        with counting(dynamodb) as requests:
+            await asyncio.sleep(0.2)
+        assert not requests
+
+
+async def test_a_call_that_is_answered_quickly_costs_no_poll(session: Session, dynamodb: DynamoDBClient) -> None:
+    async with workers(1, poll=0.2) as [worker]:
+        await asyncio.sleep(0)
+        with counting(dynamodb) as requests:
+            for request_id in range(20):
+                handler = await Handler(worker, session, request_id).begun()
+                await handler.stop()
+        assert not requests
+
+
+@pytest.mark.parametrize("what", ["running", "replies", "standalone", "followers", "owned", "clients"])
+async def test_whatever_waits_makes_it_poll_until_it_is_done(
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient, what: str
+) -> None:
+    async with workers(1) as [worker]:
+        client = Peer()
+        stream, peer = owned(worker, session)
+        scope = anyio.CancelScope()
+        if what == "running":
+            handler = await Handler(worker, session).begun()
+        elif what == "replies":
+            asking = asyncio.create_task(RequestChannel(worker, session, stream).send_raw_request("ping", None))
+            await until(lambda: peer.messages)
+        elif what == "standalone":
+            await worker.hold(session, client.outbox)
+        elif what == "followers":
+            held = Lease(session.session_id, stream.stream_id, "elsewhere", schema.now_ms() + 60_000, "1")
+            store.open(held, [])
+            await worker.resume(session, schema.event_id(stream.stream_id, 0), client.outbox)
+        elif what == "owned":
+            await stream.open()
+        elif what == "clients":
+            await worker.watch(client.outbox, None, may_return=True)
+        assert set(leftovers(worker)) >= {what}
+        with counting(dynamodb) as requests:
+            await asyncio.sleep(0.3)
+        assert requests["bus"] >= 5
+
+        if what == "running":
+            await handler.stop()
+        elif what == "replies":
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        elif what == "clients":
+            worker.clients.discard(client.outbox)
+        client.leave()
+        await finish(stream)
+        await until(lambda: leftovers(worker) == {})
+        await asyncio.sleep(0.1)
+        with counting(dynamodb) as requests:
+            await asyncio.sleep(0.2)
+        assert not requests
+        assert not scope.cancel_called
+
+
+async def test_a_process_that_stops_waits_for_what_runs(session: Session) -> None:
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        began = time.monotonic()
+        await worker.drain(0.2)
+        assert 0.15 < time.monotonic() - began < 2
+        stream, _ = owned(worker, session)
+        await stream.open()
+        await handler.stop()
+        draining = asyncio.create_task(worker.drain(30))
+        await asyncio.sleep(0.1)
+        assert not draining.done()
+        await finish(stream)
+        await asyncio.wait_for(draining, 2)
+
+
+async def test_a_worker_may_be_stopped_while_it_polls(session: Session) -> None:
+    worker = Worker()
+    worker.poll_seconds = 0.001
+    async with running(worker):
+        client = Peer()
+        await worker.hold(session, client.outbox)
+        await asyncio.sleep(0.05)
+    assert worker._poller._under_way == set()
+
+
+# --- Cost -----------------------------------------------------------------------------------------------------
+
+POLL, LEASE = 0.02, 0.6
+"""The defaults of 0.5 s and 15 s, 25 times as fast: a minute passes in 2.4 s."""
+MINUTE = 60 * POLL / 0.5
+
+
+async def a_quiet_minute(dynamodb: DynamoDBClient) -> dict[str, float]:
+    """Requests a minute by operation, once everything has calmed down; counted over half a minute."""
+    await asyncio.sleep(25 * POLL)
+    began = time.monotonic()
+    with counting(dynamodb) as requests:
+        await asyncio.sleep(MINUTE / 2)
+    minutes = (time.monotonic() - began) / MINUTE
+    assert requests["bus"] / minutes <= 120 * 1.1
+    return {name: count / minutes for name, count in requests.items() if name != "bus"}
+
+
+async def test_quiet_standalone_streams_cost_one_query_in_ten_polls_each(dynamodb: DynamoDBClient) -> None:
+    async with workers(1, poll=POLL, lease=LEASE) as [worker]:
+        for _ in range(3):
+            await worker.hold(new_session(), Peer().outbox)
+        cost = await a_quiet_minute(dynamodb)
+        assert set(cost) == {"Query"}
+        assert cost["Query"] <= 3 * 14
+
+
+async def test_a_quiet_stream_of_another_worker_costs_a_query_in_ten_polls_and_a_look_at_its_lease(
+    session: Session, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(2, poll=POLL, lease=LEASE) as [here, there]:
+        # The owner's own polls are not counted: it has none.
+        stream, client = owned(here, session)
+        await stream.open()
+        del here._held.owned[stream.stream_id]
+        held = Lease(session.session_id, stream.stream_id, "elsewhere", schema.now_ms() + 600_000, "1")
+        here.streams.renew([held])
+        await there.resume(session, client.cursor, Peer().outbox)
+        await until(lambda: leftovers(here) == {})
+        cost = await a_quiet_minute(dynamodb)
+        assert set(cost) == {"Query"}
+        assert cost["Query"] <= 14
+
+
+async def test_the_lease_of_a_quiet_stream_is_read_when_it_may_have_lapsed(
+    session: Session, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(2, poll=POLL, lease=LEASE) as [here, there]:
+        stream, client = owned(here, session)
+        await stream.open()
+        await there.resume(session, client.cursor, Peer().outbox)
+        await asyncio.sleep(15 * POLL)
+        with counting(dynamodb) as requests:
+            await asyncio.sleep(60 * POLL)
+        # Half a minute: the owner renews thrice a lease, the follower looks when what it knows of has lapsed.
+        assert requests["BatchWriteItem"] <= 7
+        assert requests["GetItem"] <= 4
+        assert requests["Query"] <= 12
+        await finish(stream)
+
+
+async def test_any_number_of_running_streams_costs_a_renewal_for_25_thrice_a_lease(
+    session: Session, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1, poll=POLL, lease=LEASE) as [worker]:
+        streams = [owned(worker, session)[0] for _ in range(20)]
+        for stream in streams:
+            await stream.open()
+        cost = await a_quiet_minute(dynamodb)
+        assert set(cost) == {"BatchWriteItem"}
+        assert cost["BatchWriteItem"] <= 14
+        for stream in streams:
+            await finish(stream)
+
+
+async def test_any_number_of_open_questions_costs_one_batch_in_ten_polls(
+    session: Session, dynamodb: DynamoDBClient
+) -> None:
+    async with workers(1, poll=POLL, lease=LEASE) as [worker]:
+        with worker.expect_reply(session.session_id, "s-1"), worker.expect_reply(session.session_id, "s-2"):
+            cost = await a_quiet_minute(dynamodb)
+        assert set(cost) == {"BatchGetItem"}
+        assert cost["BatchGetItem"] <= 14
+
+
+async def test_a_quiet_listen_stream_costs_nothing_but_the_bus(session: Session, dynamodb: DynamoDBClient) -> None:
+    async with workers(1, poll=POLL, lease=LEASE) as [worker]:
+        worker.notifications.attach(InMemorySubscriptionBus())
+        with worker.running("", "listen-1"), worker.running("", "listen-2"):
+            assert await a_quiet_minute(dynamodb) == {}
+
+
+async def test_nothing_of_it_grows_while_it_is_quiet(session: Session, store: StreamStore) -> None:
+    async with workers(2, poll=0.002, lease=LEASE) as [here, there]:
+        client = Peer()
+        await here.hold(session, client.outbox)
+        for number in range(50):
+            await there.send_standalone(session, "notifications/message", f'{{"n":{number}}}')
+        await until(lambda: len(client.messages) == 50)
+        assert here._bus._seen
+        store.events.delete(schema.BUS_PARTITION)
+        await until(lambda: here._bus._seen == set() and leftovers(here) == {"standalone": 1})

@@ -1,0 +1,206 @@
+"""Workers that write at once. On DynamoDB Local alone: moto serves one request at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+
+from sessions_dynamo.errors import SessionExists, SessionNotFound, StateConflict, StateTooLarge
+from sessions_dynamo.reading.session_list import SessionList
+from sessions_dynamo.store import batches
+from sessions_dynamo.store.session_items import MAX_KEYS
+from sessions_dynamo.store.sessions import SessionStore
+from tests.engines import on_dynamodb_local
+from tests.sessions_dynamo.support import created_with, large_values, raw_session, state_of
+
+pytestmark = on_dynamodb_local
+
+THREADS = 8
+T = TypeVar("T")
+
+
+@pytest.fixture
+def workers(session_store: SessionStore, engine: tuple[str, str]) -> list[SessionStore]:
+    """Two stores, each with a client of its own, as two processes have."""
+    other: Any = boto3.session.Session(region_name="eu-west-1").client("dynamodb", endpoint_url=engine[1])
+    ttls = {"session_ttl": timedelta(hours=24), "terminated_ttl": timedelta(hours=6)}
+    return [session_store, SessionStore(other, session_store.table, **ttls)]
+
+
+def at_once(work: Callable[[int], T], times: int = THREADS) -> list[T]:
+    """The results of the work of ``times`` threads that begin together."""
+    barrier = Barrier(times)
+
+    def begin(number: int) -> T:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(begin, range(times)))
+
+
+def test_counters_are_exact(workers: list[SessionStore]) -> None:
+    workers[0].create("abc")
+
+    def count(number: int) -> list[int]:
+        store = workers[number % 2]
+        session = store.load("abc")
+        return [store.incr(session, "runs", 1 + number % 2) for _ in range(25)]
+
+    counts = [value for values in at_once(count) for value in values]
+    assert workers[0].load("abc").counters == {"runs": 4 * 25 * 1 + 4 * 25 * 2}
+    assert len(set(counts)) == len(counts) == 8 * 25, "each call saw a value of its own"
+
+
+def test_distinct_keys_written_at_once_are_all_there(workers: list[SessionStore]) -> None:
+    workers[0].create("abc")
+
+    def write(number: int) -> None:
+        for turn in range(5):
+            store = workers[number % 2]
+            session = store.load("abc")
+            session.state[f"k{number}-{turn}"] = "x" * (5000 if turn == 0 else 10)
+            store.save(session)
+
+    at_once(write)
+    session = workers[1].load("abc")
+    assert sorted(session.state) == sorted(f"k{number}-{turn}" for number in range(THREADS) for turn in range(5))
+    assert all(session.state.values())
+
+
+@pytest.mark.parametrize("padding", [0, 5000], ids=["inline", "large"])
+def test_reading_and_writing_one_key_loses_no_update(workers: list[SessionStore], padding: int) -> None:
+    workers[0].create("abc", state=state_of(total="x" * padding))
+
+    def add(number: int) -> int:
+        store, conflicts = workers[number % 2], 0
+        for _ in range(4):
+            while True:
+                session = store.load("abc")
+                try:
+                    session.state["total"] = session.state["total"] + "!"
+                    store.save(session)
+                    break
+                except StateConflict:
+                    conflicts += 1
+        return conflicts
+
+    conflicts = sum(at_once(add))
+    assert workers[0].load("abc").state["total"] == "x" * padding + "!" * 4 * THREADS
+    assert conflicts, "the workers did meet"
+    assert len(large_values(workers[0])) == bool(padding)
+
+
+def test_one_of_many_creates_an_id(workers: list[SessionStore]) -> None:
+    def create(number: int) -> bool:
+        try:
+            workers[number % 2].create("abc", state=state_of(mine=number, large="x" * 5000))
+        except SessionExists:
+            return False
+        return True
+
+    created = at_once(create)
+    assert created.count(True) == 1
+    session = workers[0].load("abc")
+    assert session.state["mine"] == created.index(True)
+    assert session.state["large"] == "x" * 5000
+    assert len(large_values(workers[0])) == 1
+
+
+@pytest.mark.parametrize("end", ["terminate", "delete"])
+def test_no_writer_revives_a_session_that_ends_meanwhile(workers: list[SessionStore], end: str) -> None:
+    workers[0].create("abc")
+
+    def write(number: int) -> int:
+        store, written = workers[number % 2], 0
+        session = store.load("abc")
+        if number == 0:
+            store.incr(session, "before")
+            getattr(store, end)("abc")
+            return 0
+        try:
+            while True:
+                session.state[f"k{number}"] = "x" * (5000 if number % 4 == 0 else 10)
+                store.save(session)
+                written += store.incr(session, "runs") > 0
+        except SessionNotFound:
+            return written
+
+    written = at_once(write)
+    item = raw_session(workers[0], "abc")
+    if end == "delete":
+        assert item is None
+    else:
+        assert item is not None
+        assert "terminated_at" in item
+        ended = workers[0].peek("abc")
+        assert ended is not None
+        assert ended.counters.get("runs", 0) == sum(written)
+        pointed = {entry["M"]["item_id"]["S"] for entry in item["state"]["M"].values() if "M" in entry}
+        assert pointed == large_values(workers[0]).keys()
+
+
+def test_workers_that_add_keys_at_once_stop_at_the_limit(workers: list[SessionStore]) -> None:
+    session_id = created_with(workers[0], {f"k{number}": "1" for number in range(MAX_KEYS - 3)}).session_id
+
+    def add(number: int) -> bool:
+        store = workers[number % 2]
+        session = store.load(session_id)
+        session.state[f"new{number}"] = 1
+        try:
+            store.save(session)
+        except StateTooLarge:
+            return False
+        return True
+
+    assert at_once(add).count(True) == 3
+    assert len(workers[0].load(session_id).state) == MAX_KEYS
+
+
+def test_readers_of_a_value_that_is_replaced_see_one_value_whole(workers: list[SessionStore]) -> None:
+    workers[0].create("abc", state=state_of(k=["0" * 5000, "0" * 5000]))
+
+    def read_or_write(number: int) -> None:
+        store = workers[number % 2]
+        for turn in range(10):
+            session = store.load("abc")
+            if number == 0:
+                session.state["k"] = [str(turn) * (5000 + turn), str(turn) * (5000 + turn)]
+                store.save(session)
+            else:
+                try:
+                    first, second = session.state["k"]
+                except StateConflict:
+                    continue
+                assert first == second
+
+    at_once(read_or_write)
+    assert len(large_values(workers[0])) == 1
+
+
+def test_pages_are_read_while_sessions_are_deleted(session_store: SessionStore) -> None:
+    for number in range(120):
+        session_store.create(f"s{number}")
+    session_pages = SessionList(session_store)
+
+    def page_or_delete(number: int) -> list[str]:
+        if number == 0:
+            keys = [{"session_id": {"S": f"s{number}"}} for number in range(0, 120, 2)]
+            batches.delete(session_store.dynamodb, session_store.table, keys)
+            return []
+        listed, cursor = [], None
+        while True:
+            page = session_pages.page("created_at", limit=20, cursor=cursor)
+            listed += [session.session_id for session in page.items]
+            if (cursor := page.next_cursor) is None:
+                return listed
+
+    for listed in at_once(page_or_delete, 3)[1:]:
+        assert len(set(listed)) == len(listed)
+        assert {f"s{number}" for number in range(1, 120, 2)} <= set(listed)
