@@ -1,6 +1,6 @@
 # 'make run' serves the site, 'make test' runs every test, 'make check' those that need nothing but Python, 'make lint'
 # checks style, imports and types, 'make conformance' runs the protocol's official suite against three processes
-# (ARGS="--help" says how else), 'make release-check' builds the distribution and uses it, 'make lock' pins anew.
+# (ARGS="--help" says how else), 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
@@ -48,7 +48,8 @@ check: lint
 
 # Pins what pyproject.toml names, for every Python and system that it supports. requirements.txt: what 'make run' needs;
 # requirements-image.txt: the same without the embedded DynamoDB; requirements-dev.txt: the same and every tool.
-COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+# Pins stay as they are: 'make lock ARGS=--upgrade' takes the newest, ARGS="--upgrade-package mcp" one of them.
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
 lock: $(VENV)/dev.stamp
 	$(BIN)/uv $(COMPILE) --extra embedded pyproject.toml -o requirements.txt
 	$(BIN)/uv $(COMPILE) --constraints requirements.txt pyproject.toml -o requirements-image.txt

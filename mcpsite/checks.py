@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 
+# The ids are of the app that once held this check: SILENCED_SYSTEM_CHECKS may name them.
 @register(Tags.security)
 def check_deployment(**_: Any) -> list[CheckMessage]:
     """What DEBUG has a default for and a deployment does not."""

@@ -13,7 +13,7 @@ import environ
 
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AppSettings
-from sessions_dynamo.staff.unfold_settings import UNFOLD as UNFOLD
+from sessions_dynamo.staff import unfold_settings
 
 _PACKAGE = Path(__file__).resolve().parent
 # A clone keeps its files beside manage.py; an installed distribution has none to keep them in.
@@ -116,6 +116,18 @@ STORAGES = {
 }
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+UNFOLD = unfold_settings.UNFOLD | {
+    "SITE_TITLE": "MCP sessions",
+    "SITE_HEADER": "MCP sessions",
+    "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "sessions_dynamo.staff.navigation.favicon"},
+    ],
+    "SITE_URL": None,
+    # The sidebar has all of this site's pages.
+    "SIDEBAR": unfold_settings.UNFOLD["SIDEBAR"] | {"show_all_applications": False},
+}
+
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("BEHIND_TLS_PROXY", default=False)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -125,7 +137,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="") or "INFO"},
     # Each would write one line a request; what a tool was called with belongs in no log.
     "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}}
     | {name: {"level": "WARNING"} for name in ("botocore", "urllib3", "werkzeug", "mcp.server.runner")},

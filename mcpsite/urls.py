@@ -1,13 +1,16 @@
-"""The site's URLs: what any project mounts, the admin, and the way there. Health is ``HealthMiddleware``'s."""
+"""The site's URLs: the endpoint, and the staff pages as its admin. ``HealthMiddleware`` answers the health routes."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
-from mcpsite.routes import urlpatterns as routes
+from mcpsite.endpoint.views import mcp_endpoint
+from mcpsite.try_it.views import try_it
 
 urlpatterns = [
-    *routes,
+    path("mcp", mcp_endpoint, name="mcp"),
+    path("admin/try-it/", try_it, name="try-it"),
+    path("admin/", include("sessions_dynamo.staff.urls")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

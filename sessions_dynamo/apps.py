@@ -10,6 +10,7 @@ from django.apps import AppConfig
 class SessionsDynamoConfig(AppConfig):
     name = "sessions_dynamo"
     verbose_name = "MCP sessions"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         import_module("sessions_dynamo.checks")

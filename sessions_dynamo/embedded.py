@@ -80,7 +80,10 @@ def is_running() -> bool:
 
 
 def serve(port: int) -> EmbeddedServer:
-    """Serve on loopback from a daemon thread; port 0 takes a free one. Raises ``OSError`` when the port is taken."""
+    """Serve on loopback from a daemon thread; port 0 takes a free one.
+
+    Raises ``OSError`` when the port is taken, ``StorageUnavailable`` where moto is not installed.
+    """
     if not settings.DEBUG:
         raise ImproperlyConfigured(
             "The embedded DynamoDB has no access control and keeps nothing: it runs only with DEBUG=true."
@@ -100,8 +103,8 @@ def _make_server(listener: socket.socket) -> BaseWSGIServer:
         from werkzeug.serving import make_server
     except ImportError as exc:
         raise StorageUnavailable(
-            f"The embedded DynamoDB is not installed ({exc}): pip install 'mcp-sessions[embedded]', or point at another"
-            " DynamoDB with AWS_ENDPOINT_URL_DYNAMODB or AWS credentials."
+            f"The embedded DynamoDB is not installed ({exc}): pip install 'mcp-sessions[embedded]', or set"
+            " DYNAMODB_EMBEDDED to false and name another DynamoDB with AWS_ENDPOINT_URL_DYNAMODB or AWS credentials."
         ) from exc
 
     class QuietRequestHandler(MotoRequestHandler):

@@ -37,14 +37,15 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
         ]
     try:
         problem = "" if callable(load_authenticator()) else "it is not callable"
-    except ImportError as exc:
+    except (ImportError, RuntimeError) as exc:
+        # Django's RuntimeError: a model of an app that is not installed.
         problem = str(exc)
     if not problem:
         return []
     return [
         Error(
             f"MCP_AUTH={conf.MCP_AUTH!r} cannot be used: {problem}.",
-            hint="It is the dotted path of a callable (request) -> HttpResponse | None.",
+            hint="It is the dotted path of a callable (request) -> HttpResponse | None, its app in INSTALLED_APPS.",
             id="mcp_endpoint.E003",
         )
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -26,8 +27,9 @@ from sessions_dynamo.errors import StorageError
 logger = logging.getLogger(__name__)
 
 
-@transport_security
+@login_not_required
 @csrf_exempt
+@transport_security
 def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
     """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
     return serve(request, authenticate)

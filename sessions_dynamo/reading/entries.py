@@ -13,7 +13,7 @@ from sessions_dynamo.errors import boto_errors
 from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store import batches, calls
 from sessions_dynamo.store.calls import Call
-from sessions_dynamo.store.event_items import PART_BYTES
+from sessions_dynamo.store.event_items import EVENT_KINDS, PART_BYTES
 from sessions_dynamo.store.events import EventStore
 
 Item = dict[str, Any]
@@ -35,8 +35,6 @@ SUMMARY: Final = (
 
 MAX_KEY_BYTES: Final = 1024
 """Of a sort key: DynamoDB refuses to be asked for a longer one."""
-
-_EVENTS: Final = frozenset({EventKind.EVENT, EventKind.END})
 
 
 class Show(StrEnum):
@@ -107,7 +105,7 @@ def decode(item: Item) -> Entry | None:
         if not {"timestamp", "method", "outcome", "duration_ms", "request_bytes", "response_bytes"} <= item.keys():
             return None
         call = calls.decode(item)
-    elif kind not in _EVENTS or not {"timestamp", "event_type"} <= item.keys():
+    elif kind not in EVENT_KINDS or not {"timestamp", "event_type"} <= item.keys():
         return None
     return Entry(
         session_id=item["session_id"]["S"],

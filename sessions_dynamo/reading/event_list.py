@@ -20,6 +20,7 @@ from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.events import EventStore
 
+_SALT: Final = "sessions_dynamo.event_list"  # Of cursors that are out: a name that no move changes.
 MAX_ROWS: Final = 1000
 """Index rows that a filtered page reads before it offers to go on."""
 MAX_READS: Final = 5
@@ -55,7 +56,7 @@ def page(
     damaged, or of another filter, raises ``ValueError``.
     """
     # With the time too: DynamoDB refuses a start key that lies outside of the key condition.
-    salt = repr((__name__, show.value, type_, before and entries.to_ms(before)))
+    salt = repr((_SALT, show.value, type_, before and entries.to_ms(before)))
     filtered = show is not Show.ALL or bool(type_)
     walk = _Walk(
         store,

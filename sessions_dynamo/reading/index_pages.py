@@ -1,4 +1,4 @@
-"""Reading the time indexes: Queries to their last page, and list pages merged from every partition, both ways.
+"""Reading the time indexes: list pages merged from every partition, both ways.
 
 A page's cursor holds, for each partition, the key of an index row: rows of one minute share a sort key, so a time alone
 could not tell where a page ended.
@@ -26,6 +26,7 @@ Item = dict[str, Any]
 Positions = Mapping[str, list[str]]
 """By partition: the index sort key and the table's key values of a row; empty for a partition that is exhausted."""
 
+_SALT: Final = "sessions_dynamo.pages"  # Of cursors that are out: a name that no move changes.
 SHARDS: Final = tuple(str(number) for number in range(schema.SHARDS))
 
 
@@ -170,7 +171,7 @@ def read(
 
 def salt_of(name: str, span: Span, *more: object) -> str:
     """What binds a cursor to its list: a table, an index, an order, and whatever else tells lists apart."""
-    return repr((__name__, name, span.index.name, span.partitions, span.newest_first, *more))
+    return repr((_SALT, name, span.index.name, span.partitions, span.newest_first, *more))
 
 
 @dataclass(frozen=True, slots=True)

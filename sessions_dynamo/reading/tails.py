@@ -29,7 +29,7 @@ MAX_NEWS: Final = 100
 """Entries of one answer: one BatchGetItem."""
 MAX_SEEN: Final = 150
 
-_SALT: Final = __name__
+_SALT: Final = "sessions_dynamo.tails"  # Of cursors that are out: a name that no move changes.
 
 
 @dataclass(frozen=True, slots=True)

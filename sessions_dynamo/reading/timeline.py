@@ -20,6 +20,7 @@ from sessions_dynamo.reading.entries import Entry, Item, Show, from_ms
 from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store.events import EventStore
 
+_SALT: Final = "sessions_dynamo.timeline"  # Of cursors that are out: a name that no move changes.
 WINDOW_QUERIES: Final = 4
 """Queries for a page's events, 1 MB each; streams that began earlier are on later pages."""
 CALL_QUERIES: Final = 3
@@ -122,7 +123,7 @@ def page(
 
     ``cursor`` is the ``next_cursor`` of the page before, of the same filter; a damaged one raises ``ValueError``.
     """
-    salt = repr((__name__, session_id, show.value, type_, before and entries.to_ms(before)))
+    salt = repr((_SALT, session_id, show.value, type_, before and entries.to_ms(before)))
     position = _decode(cursor, salt) if cursor else _beginning(before)
     test = entries.shows(show, type_)
     window = _Window() if position.window == END else _read_window(store, session_id, position.window)

@@ -17,19 +17,23 @@ from sessions_dynamo.staff import shell, stores
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page that the shell leads to. One whose permission the user lacks, or that is not mounted, is not offered."""
+    """A page that the shell leads to. One whose permission the user lacks is not offered."""
 
     title: str
     icon: str
     url_name: str
     permission: str
+    is_optional: bool = False
+    """Whether a project may have no such page."""
 
     @property
     def link(self) -> str:
-        """Its URL; empty in a project that has no such page."""
+        """Its URL; empty for an optional page that is not mounted."""
         try:
             return reverse(self.url_name)
         except NoReverseMatch:
+            if not self.is_optional:
+                raise
             return ""
 
     def is_for(self, request: HttpRequest) -> bool:
@@ -40,21 +44,22 @@ class Page:
 _VIEW, _CHANGE = f"{shell.APP}.view_session", f"{shell.APP}.change_session"
 
 PAGES: Final = (
-    Page("Dashboard", "monitoring", "staff:dashboard", _VIEW),
-    Page("Sessions", "forum", "staff:sessions", _VIEW),
-    Page("Events", "timeline", "staff:events", _VIEW),
-    Page("Tables", "table", "staff:tables", _VIEW),
-    Page("Backups", "backup", "staff:backups", _VIEW),
-    Page("Try it", "play_circle", "try-it", _CHANGE),
+    Page("Dashboard", "monitoring", "mcp_staff:dashboard", _VIEW),
+    Page("Sessions", "forum", "mcp_staff:sessions", _VIEW),
+    Page("Events", "timeline", "mcp_staff:events", _VIEW),
+    Page("Tables", "table", "mcp_staff:tables", _VIEW),
+    Page("Backups", "backup", "mcp_staff:backups", _VIEW),
+    Page("Try it", "play_circle", "try-it", _CHANGE, is_optional=True),
 )
 ACCOUNTS: Final = (
-    Page("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
-    Page("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
+    Page("Users", "person", "admin:auth_user_changelist", "auth.view_user", is_optional=True),
+    Page("Groups", "group", "admin:auth_group_changelist", "auth.view_group", is_optional=True),
     Page(
         "Bearer tokens",
         "key",
         "admin:django_mcpz_bearer_tokens_token_changelist",
         "django_mcpz_bearer_tokens.view_token",
+        is_optional=True,
     ),
 )
 
@@ -97,6 +102,6 @@ def search(request: HttpRequest, term: str) -> list[SearchResult]:
         except StorageError:
             session = None
         if session is not None:
-            link = reverse("staff:session", args=[session_id])
+            link = reverse("mcp_staff:session", args=[session_id])
             found.insert(0, SearchResult(title=session_id, description="Session", link=link, icon="forum"))
     return found

@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 UNFOLD: Final[dict[str, Any]] = {
-    "SITE_TITLE": "MCP sessions",
-    "SITE_HEADER": "MCP sessions",
-    "SITE_SYMBOL": "hub",
-    "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": "sessions_dynamo.staff.navigation.favicon"},
-    ],
-    "SITE_URL": None,
     "SCRIPTS": ["sessions_dynamo.staff.navigation.script"],
-    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "sessions_dynamo.staff.navigation.sidebar"},
+    "SIDEBAR": {
+        "show_search": True,
+        "command_search": True,
+        "show_all_applications": True,
+        "navigation": "sessions_dynamo.staff.navigation.sidebar",
+    },
     "COMMAND": {"search_callback": "sessions_dynamo.staff.navigation.search"},
     # The shell's own is too dark for text on its dark pages (WCAG 2, AA).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},

@@ -16,7 +16,7 @@ from sessions_dynamo.staff.sessions import actions, detail  # noqa: E402
 from sessions_dynamo.staff.sessions import listing as sessions  # noqa: E402
 from sessions_dynamo.staff.tables import pages as tables  # noqa: E402
 
-app_name = "staff"
+app_name = "mcp_staff"
 
 urlpatterns = [
     *dashboard.urlpatterns,

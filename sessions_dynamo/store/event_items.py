@@ -46,7 +46,7 @@ class Event:
 
 
 def cut(text: str) -> list[str]:
-    """A text in parts of at most ``PART_BYTES`` of UTF-8, no character divided."""
+    """A text in parts of at most ``PART_BYTES`` of UTF-8, no character divided. Raises ``EventTooLarge``."""
     raw = text.encode()
     if len(raw) > MAX_EVENT_BYTES:
         raise EventTooLarge(f"An event of {len(raw)} bytes is over the limit of {MAX_EVENT_BYTES}.")
@@ -91,7 +91,7 @@ def encode(event: Event, ttl: Item) -> tuple[Item, list[Item]]:
 
 
 def join(items: Iterable[Item]) -> Iterator[Event]:
-    """Events of items in key order, parts joined; leases and ends are passed over."""
+    """Events of items in key order, parts joined; leases and what waits behind them are passed over."""
     pending: list[Item] = []
     for item in items:
         kind = schema.kind_of(item["session_id"]["S"], item["event_id"]["S"])

@@ -46,7 +46,7 @@ class LargeValues:
         return entries
 
     def put(self, changes: Changes, entries: Mapping[str, Entry]) -> None:
-        """Put the large values of a unit of work."""
+        """Put the large values of a unit of work. Raises ``StorageUnavailable``."""
         for key, entry in entries.items():
             if isinstance(entry, Spilled):
                 with boto_errors(self._table):

@@ -6,7 +6,6 @@ and every condition here: DynamoDB's Time to Live deletes up to 48 hours late.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -34,10 +33,6 @@ from sessions_dynamo.store.times import seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-__all__ = ["Session", "SessionStore", "default_store"]
-
-logger = logging.getLogger(__name__)
 
 
 class SessionStore:
@@ -278,7 +273,10 @@ class SessionStore:
     # --- global_state -----------------------------------------------------------------------------------------
 
     def set_global_state(self, session: Session, region: str, value: Any) -> None:
-        """Write one region's entry. Raises ``InvalidState`` or ``StateTooLarge``."""
+        """Write one region's entry: an item of its own, so that two regions never overwrite each other's.
+
+        It is kept for two session TTLs after its last write. Raises ``InvalidState`` or ``StateTooLarge``.
+        """
         self._regions.put(session.session_id, region, value)
 
     def get_global_state(self, session: Session, region: str, default: Any = None) -> Any:

@@ -14,6 +14,7 @@ def to_ms(at: datetime) -> int:
 
 
 def from_ms(at: int) -> datetime:
+    """The time (UTC) of whole milliseconds since the epoch."""
     return datetime.fromtimestamp(at / 1000, UTC)
 
 
@@ -23,6 +24,7 @@ def seconds(at: datetime) -> dict[str, Any]:
 
 
 def from_seconds(value: dict[str, Any]) -> datetime:
+    """The time (UTC) of a ``ttl`` attribute."""
     return datetime.fromtimestamp(int(value["N"]), UTC)
 
 

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import AccessDenied, StorageUnavailable
-from sessions_dynamo.tables.aspects.change import Change
-from sessions_dynamo.tables.convergence import converge, refusals
+from sessions_dynamo.tables.convergence import converge
 from sessions_dynamo.tables.describing import (
-    describe,
-    describe_cached,
     describe_table,
     to_description,
 )
-from sessions_dynamo.tables.descriptions import TableDescription
 from sessions_dynamo.tables.desired import Desired, declared
 from sessions_dynamo.tables.names import NamedTable, named_tables
 from sessions_dynamo.tables.plans import TablePlan, other_keys, plan_table
@@ -28,25 +24,6 @@ from sessions_dynamo.tables.waiting import PATIENCE, Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-__all__ = [
-    "CannotChange",
-    "Change",
-    "Desired",
-    "NamedTable",
-    "TableDescription",
-    "TablePlan",
-    "apply",
-    "create_missing",
-    "declared",
-    "describe",
-    "describe_cached",
-    "ensure_tables",
-    "named_tables",
-    "plan",
-    "reachable",
-    "refusals",
-]
 
 _SERVING: Final = ("ACTIVE", "UPDATING")
 

@@ -36,7 +36,7 @@ class Bus:
         self._table = table
 
     def publish(self, origin: str, topic: str, payload: Any) -> str:
-        """Put a notification on the bus; its id."""
+        """Put a notification on the bus; its id. Raises ``StorageError``."""
         bus_id = schema.bus_id()
         item = {
             "session_id": {"S": schema.BUS_PARTITION},
@@ -51,7 +51,7 @@ class Bus:
         return bus_id
 
     def since(self, since_ms: int) -> list[BusItem]:
-        """The bus's notifications from a time on, by a consistent read."""
+        """The bus's notifications from a time (epoch ms) on, by a consistent read. Raises ``StorageError``."""
         return [
             BusItem(item["event_id"]["S"], item["origin"]["S"], item["topic"]["S"], values.loads(item["data"]["S"]))
             for item in queries.query_all(

@@ -25,7 +25,10 @@ class Replies:
         self._table = table
 
     def put(self, session_id: str, request_id: str, message: str) -> bool:
-        """Keep a client's answer (JSON text) to a request of ours; ``False`` for a second answer."""
+        """Keep a client's answer (JSON text) to a request of ours; ``False`` for a second answer.
+
+        Raises ``EventTooLarge`` before any write.
+        """
         texts, ttl = cut(message), ahead(SIGNAL_TTL)
         # Parts under keys of their own: those of a second answer must not get into the first.
         parts_id = f"{schema.reply_id(request_id)}.{secrets.token_hex(8)}"

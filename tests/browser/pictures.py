@@ -17,14 +17,14 @@ from tests.browser.visitor import VIEWPORTS, Size, Theme
 DIRECTORY: Final = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 # File name, URL name, whose argument is the busiest session where it takes one, theme, size.
 PICTURES: Final[tuple[tuple[str, str, Theme, Size], ...]] = (
-    ("dashboard", "staff:dashboard", "light", "desktop"),
-    ("dashboard-dark", "staff:dashboard", "dark", "desktop"),
-    ("sessions", "staff:sessions", "light", "desktop"),
-    ("session", "staff:session", "light", "desktop"),
-    ("session-phone", "staff:session", "dark", "phone"),
-    ("events", "staff:events", "light", "desktop"),
-    ("tables", "staff:tables", "light", "desktop"),
-    ("backups", "staff:backups", "light", "desktop"),
+    ("dashboard", "mcp_staff:dashboard", "light", "desktop"),
+    ("dashboard-dark", "mcp_staff:dashboard", "dark", "desktop"),
+    ("sessions", "mcp_staff:sessions", "light", "desktop"),
+    ("session", "mcp_staff:session", "light", "desktop"),
+    ("session-phone", "mcp_staff:session", "dark", "phone"),
+    ("events", "mcp_staff:events", "light", "desktop"),
+    ("tables", "mcp_staff:tables", "light", "desktop"),
+    ("backups", "mcp_staff:backups", "light", "desktop"),
     ("try-it", "try-it", "light", "desktop"),
 )
 QUERIES: Final = {"try-it": "?tool=lambda_operation"}
@@ -55,7 +55,7 @@ def main(directory: Path) -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
             login = log_in(browser, url, "admin")
             for name, page_name, theme, size in PICTURES:
-                arguments = [session_id] if page_name == "staff:session" else []
+                arguments = [session_id] if page_name == "mcp_staff:session" else []
                 width, height = VIEWPORTS[size]
                 with browser.new_context(
                     storage_state=login,

@@ -27,7 +27,7 @@ def test_an_entry_leads_to_its_message_and_to_its_session(admin: Visitor, seeded
     entry.locator("summary").click()
     expect(entry.get_by_label("Message")).to_contain_text("notifications/message")
     entry.locator("a.of").click()
-    expect(page).to_have_url(f"{seeded_site.url}{reverse('staff:session', args=[seeded_site.seeded.busy])}")
+    expect(page).to_have_url(f"{seeded_site.url}{reverse('mcp_staff:session', args=[seeded_site.seeded.busy])}")
 
 
 def test_the_filter_is_in_the_address_and_every_entry_matches(admin: Visitor) -> None:

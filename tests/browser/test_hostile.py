@@ -49,7 +49,7 @@ def _open_everything(page: Page) -> None:
 def test_the_session_of_a_hostile_client_does_no_harm(admin: Visitor, seeded_site: Site) -> None:
     page = admin.page
     with page.expect_response("**/sessions/**") as response:
-        admin.goto(reverse("staff:session", args=[seeded_site.seeded.hostile]))
+        admin.goto(reverse("mcp_staff:session", args=[seeded_site.seeded.hostile]))
     assert len(response.value.body()) < MAX_PAGE_BYTES
     page.get_by_role("button", name="Pause").click()
     _open_everything(page)
@@ -92,12 +92,12 @@ def test_the_events_of_hostile_hands_do_no_harm(admin: Visitor) -> None:
 def test_an_id_of_dots_slashes_or_markup_is_one_place_and_no_other(odd: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit()
     # No client's session has such an id: staff read that there is none, and are nowhere else.
-    page = visitor.goto(reverse("staff:session", args=[odd]), status=404)
+    page = visitor.goto(reverse("mcp_staff:session", args=[odd]), status=404)
     assert visitor.heading() == "No such session"
     _assert_harmless(page)
 
     event = default_store().recent(odd, 1)[-1]
-    page = visitor.goto(reverse("staff:event", args=[odd, event.event_id]))
+    page = visitor.goto(reverse("mcp_staff:event", args=[odd, event.event_id]))
     expect(page.get_by_label("Message")).to_be_visible()
     _assert_harmless(page)
 
@@ -107,7 +107,7 @@ def test_a_hostile_value_is_shown_and_edited_as_text(
     key: str, visit: Callable[..., Visitor], seeded_site: Site
 ) -> None:
     visitor = visit()
-    for name in ("staff:session-value", "staff:session-value-edit", "staff:session-value-delete"):
+    for name in ("mcp_staff:session-value", "mcp_staff:session-value-edit", "mcp_staff:session-value-delete"):
         page = visitor.page
         with page.expect_response("**/state/**") as response:
             visitor.goto(reverse(name, args=[seeded_site.seeded.hostile, key]))

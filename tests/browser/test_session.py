@@ -21,7 +21,7 @@ PROMISED_MS = 2000
 
 
 def _address(session_id: str) -> str:
-    return reverse("staff:session", args=[session_id])
+    return reverse("mcp_staff:session", args=[session_id])
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_message_that_is_too_large_for_the_page_is_downloaded_whole(
     operator: Visitor, seeded_site: Site, tmp_path: Path
 ) -> None:
     seeded = seeded_site.seeded
-    page = operator.goto(reverse("staff:event", args=[seeded.large, seeded.large_event]))
+    page = operator.goto(reverse("mcp_staff:event", args=[seeded.large, seeded.large_event]))
     assert len(page.get_by_label("Message").inner_text()) < 200_000
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the message").click()
@@ -181,7 +181,7 @@ def test_a_key_is_changed(operator: Visitor, peer: LegacyPeer) -> None:
 
 
 def test_what_is_no_json_is_refused_with_its_place_and_kept_for_mending(operator: Visitor, peer: LegacyPeer) -> None:
-    address = reverse("staff:session-value-edit", args=[peer.session_id, "colour"])
+    address = reverse("mcp_staff:session-value-edit", args=[peer.session_id, "colour"])
     page = operator.goto(address)
     operator.expect_refusal(address)
     page.get_by_label("Value, as JSON").fill("{'a': 1}")
@@ -194,7 +194,7 @@ def test_what_is_no_json_is_refused_with_its_place_and_kept_for_mending(operator
 
 
 def test_a_key_that_changed_meanwhile_is_not_overwritten_unseen(operator: Visitor, peer: LegacyPeer) -> None:
-    address = reverse("staff:session-value-edit", args=[peer.session_id, "colour"])
+    address = reverse("mcp_staff:session-value-edit", args=[peer.session_id, "colour"])
     page = operator.goto(address)
     page.get_by_label("Value, as JSON").fill('"mine"')
     assert not peer.call("store_app_state", key="colour", data="theirs").failed
@@ -248,7 +248,7 @@ def test_a_session_is_deleted_with_its_events(operator: Visitor, peer: LegacyPee
     page.get_by_role("link", name="Delete…", exact=True).first.click()
     page.get_by_role("button", name="Delete the session").click()
 
-    expect(page).to_have_url(f"{operator.url}{reverse('staff:sessions')}")
+    expect(page).to_have_url(f"{operator.url}{reverse('mcp_staff:sessions')}")
     expect(page.get_by_text(f"Session {peer.session_id} was deleted.")).to_be_visible()
     assert default_store().peek(peer.session_id) is None
     assert default_events().count(peer.session_id) == 0

@@ -34,7 +34,7 @@ def test_sessions_are_listed_filtered_and_ended(plain: Visitor, seeded_site: Sit
 
 def test_a_session_is_read_and_changed(plain: Visitor, seeded_site: Site) -> None:
     seeded = seeded_site.seeded
-    page = plain.goto(reverse("staff:session", args=[seeded.busy]))
+    page = plain.goto(reverse("mcp_staff:session", args=[seeded.busy]))
     expect(page.locator("#entries > li").first).to_be_visible()
     expect(page.get_by_role("link", name="Load again for what is new")).to_be_visible()
     row = page.locator("#state li").filter(has=page.locator(".key-name", has_text="report"))
@@ -42,7 +42,7 @@ def test_a_session_is_read_and_changed(plain: Visitor, seeded_site: Site) -> Non
     row.get_by_role("link", name="Read the value").click()
     expect(page.locator(".tree")).to_contain_text("rows")
 
-    page = plain.goto(reverse("staff:session-value-edit", args=[seeded.busy, "ratio"]))
+    page = plain.goto(reverse("mcp_staff:session-value-edit", args=[seeded.busy, "ratio"]))
     page.get_by_label("Value, as JSON").fill("0.75")
     page.get_by_role("button", name="Save the key").click()
     assert default_store().load(seeded.busy, "alice").state["ratio"] == 0.75

@@ -40,7 +40,7 @@ def test_a_call_is_recorded_with_its_callers_and_what_it_names(
 
     assert recorded() == [
         {
-            "stacks": [["sessions_dynamo.tables.descriptions:describe_table"]],
+            "stacks": [["sessions_dynamo.tables.describing:describe_table"]],
             "service": "dynamodb",
             "operation": "DescribeTable",
             "region": "eu-west-1",
@@ -89,10 +89,10 @@ def test_a_child_records_whatever_environment_it_is_given(
     script = (
         "import django; django.setup()\n"
         "from botocore.stub import Stubber\n"
-        "from sessions_dynamo import client, descriptions\n"
+        "from sessions_dynamo import client\nfrom sessions_dynamo.tables import describing\n"
         "with Stubber(client.dynamodb()) as stubber:\n"
         "    stubber.add_response('describe_table', {'Table': {'TableName': 'mcp-sessions'}})\n"
-        "    descriptions.describe_table(client.dynamodb(), 'mcp-sessions')\n"
+        "    describing.describe_table(client.dynamodb(), 'mcp-sessions')\n"
     )
     if env is not None:
         env = {**env, "DJANGO_SETTINGS_MODULE": "tests.settings"}
@@ -100,7 +100,7 @@ def test_a_child_records_whatever_environment_it_is_given(
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True)
 
     assert [(call["operation"], call["stacks"]) for call in recorded()] == [
-        ("DescribeTable", [["sessions_dynamo.tables.descriptions:describe_table"]])
+        ("DescribeTable", [["sessions_dynamo.tables.describing:describe_table"]])
     ]
 
 

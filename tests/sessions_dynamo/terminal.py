@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 SECONDS: Final = 60.0
+AGAIN_SECONDS: Final = 5.0
 CTRL_C: Final = "\x03"
 CTRL_D: Final = "\x04"
 # A session of its own with the terminal, so that Ctrl-C is a signal to the command and not to the tests.
@@ -28,6 +30,7 @@ class Terminal:
         self._process = process
         self._descriptor = descriptor
         self._seen = 0
+        self._last_typed = ""
         self.shown = ""
 
     def wait_for(self, text: str) -> None:
@@ -38,6 +41,7 @@ class Terminal:
         self._seen = self.shown.index(text, self._seen) + len(text)
 
     def type(self, text: str) -> None:
+        self._last_typed = text
         os.write(self._descriptor, text.encode())
 
     def end(self) -> int:
@@ -47,8 +51,13 @@ class Terminal:
         return self._process.wait(SECONDS)
 
     def _read(self) -> bool:
-        if not select([self._descriptor], [], [], SECONDS)[0]:
-            raise AssertionError(f"nothing was shown for {SECONDS:.0f} s:\n{self.shown}")
+        deadline = time.monotonic() + SECONDS
+        while not select([self._descriptor], [], [], AGAIN_SECONDS)[0]:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nothing was shown for {SECONDS:.0f} s:\n{self.shown}")
+            if self._last_typed == CTRL_C:
+                # As a person would: Python hears none between showing a prompt and waiting for its answer.
+                os.write(self._descriptor, CTRL_C.encode())
         try:
             data = os.read(self._descriptor, 4096)
         except OSError:

@@ -6,7 +6,8 @@ Streamable HTTP, "Security Warning": servers MUST validate Origin, against DNS r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -25,31 +26,37 @@ V = TypeVar("V", bound=Callable[..., HttpResponseBase])
 
 
 def transport_security(view: V) -> V:
-    """Mark a view as one that ``TransportSecurityMiddleware`` guards, wherever a project mounts it."""
-    view.transport_security = True  # type: ignore[attr-defined]
-    return view
+    """Guard a view, wherever a project mounts it; with ``TransportSecurityMiddleware`` before any other code."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return _refusal(request) or view(request, *args, **kwargs)
+
+    guarded.transport_security = True  # type: ignore[attr-defined]
+    return cast("V", guarded)
 
 
 class TransportSecurityMiddleware:
-    """Refuses a Host outside ``ALLOWED_HOSTS`` (421) and a foreign Origin (403) at the endpoint.
-
-    The first of all middleware: Django's own would answer a wrong Host in HTML.
-    """
+    """Refuses first of all middleware what a guarded view would refuse: Django's own answers a wrong Host in HTML."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not _is_guarded(request.path_info):
-            return self.get_response(request)
-        try:
-            host = request.get_host()
-        except DisallowedHost:
-            return error_answer(421, "Invalid Host header: add the name to ALLOWED_HOSTS if it is this site's.")
-        origin = request.headers.get("Origin")
-        if origin and not _is_allowed(origin, host):
-            return error_answer(403, "Invalid Origin header: add the origin to MCP_ALLOWED_ORIGINS if it is trusted.")
-        return self.get_response(request)
+        refusal = _refusal(request) if _is_guarded(request.path_info) else None
+        return refusal or self.get_response(request)
+
+
+def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """The refusal of a Host outside ``ALLOWED_HOSTS`` (421) or a foreign Origin (403)."""
+    try:
+        host = request.get_host()
+    except DisallowedHost:
+        return error_answer(421, "Invalid Host header: add the name to ALLOWED_HOSTS if it is this site's.")
+    origin = request.headers.get("Origin")
+    if origin and not _is_allowed(origin, host):
+        return error_answer(403, "Invalid Origin header: add the origin to MCP_ALLOWED_ORIGINS if it is trusted.")
+    return None
 
 
 def _is_guarded(path: str) -> bool:

@@ -29,9 +29,6 @@ class AwaitedReplies:
     def __contains__(self, key: object) -> bool:
         return key in self._futures
 
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
         """A look at all of them, seldom: the bus wakes every wait, unless its notification could not be published."""
         if self._futures and now >= self._next_look:

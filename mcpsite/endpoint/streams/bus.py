@@ -35,7 +35,7 @@ class BusReader:
         """Nothing waits for the bus as such."""
         return 0
 
-    def begin(self) -> None:
+    def listen(self) -> None:
         """Hear what is published from now on."""
         self._from_ms = schema.now_ms() - OVERLAP_MS
 

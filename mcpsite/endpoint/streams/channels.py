@@ -53,7 +53,10 @@ class Messenger(Protocol):
         ...
 
     async def send_standalone(self, session: Session, event_type: str, data: str) -> None:
-        """Send a message on a session's standalone stream, or leave it for whoever holds that."""
+        """Send a message on a session's standalone stream, or leave it for whoever holds that.
+
+        Raises ``StorageError``; ``EventTooLarge`` is one.
+        """
         ...
 
 
@@ -62,15 +65,15 @@ class SessionChannel:
 
     can_send_request = True
 
-    def __init__(self, worker: Messenger, session: Session) -> None:
-        self._worker = worker
+    def __init__(self, messenger: Messenger, session: Session) -> None:
+        self._messenger = messenger
         self._session = session
 
     async def send_raw_request(self, method: str, params: Params, opts: CallOptions | None = None) -> dict[str, Any]:
         """Ask the client; its answer may come by any worker. Raises ``MCPError`` for an error or a timeout."""
         # Unique in the session, and no string that parses as an integer: those share the client's counter.
         request_id = f"s-{secrets.token_hex(12)}"
-        with self._worker.expect_reply(self._session.session_id, request_id) as reply:
+        with self._messenger.expect_reply(self._session.session_id, request_id) as reply:
             await self._send(_message(method, params, request_id))
             timeout = (opts or {}).get("timeout")
             try:
@@ -114,8 +117,8 @@ class SessionChannel:
 class RequestChannel(SessionChannel):
     """The stream of the request that a handler serves."""
 
-    def __init__(self, worker: Messenger, session: Session, stream: OwnedStream) -> None:
-        super().__init__(worker, session)
+    def __init__(self, messenger: Messenger, session: Session, stream: OwnedStream) -> None:
+        super().__init__(messenger, session)
         self._stream = stream
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -126,7 +129,7 @@ class StandaloneChannel(SessionChannel):
     """The session's standalone stream, wherever its holder is."""
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._worker.send_standalone(self._session, message["method"], encode(message))
+        await self._messenger.send_standalone(self._session, message["method"], encode(message))
 
 
 class TransientChannel:

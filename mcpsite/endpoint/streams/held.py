@@ -40,9 +40,6 @@ class HeldStreams:
     def __len__(self) -> int:
         return len(self.owned) + len(self._standalone) + len(self._followers)
 
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
         """A renewal of all leases, and what of the others is to be read."""
         if self.owned and now >= self._next_renewal:
@@ -86,7 +83,7 @@ class HeldStreams:
             raise UnknownStream
         stream_id = position[0]
         if stream_id == stream_id_of(session):
-            await self.hold(session, outbox, cursor)
+            await self.hold_standalone(session, outbox, cursor)
             metrics.count("StreamResumed")
             return
         lease = await self._host.store(self._host.streams.lease, session.session_id, stream_id)
@@ -122,7 +119,7 @@ class HeldStreams:
 
     # --- Standalone -------------------------------------------------------------------------------------------
 
-    async def hold(self, session: Session, outbox: Outbox, cursor: str | None = None) -> None:
+    async def hold_standalone(self, session: Session, outbox: Outbox, cursor: str | None = None) -> None:
         """Make this response the session's standalone stream; an older one, wherever it is, ends."""
         stream = StandaloneStream(self._host, session, outbox)
         older = self._standalone.get(session.session_id)
@@ -140,7 +137,7 @@ class HeldStreams:
                 older.close()
             self._poller.stir()
 
-    async def deliver(self, session_id: str, event_type: str, data: str) -> bool:
+    async def deliver_standalone(self, session_id: str, event_type: str, data: str) -> bool:
         """Send a message on a session's standalone stream, if it is held here. Raises ``StorageError``."""
         while (held := self._standalone.get(session_id)) is not None and not held.outbox.closed:
             if await held.deliver(event_type, data):
@@ -154,7 +151,7 @@ class HeldStreams:
             self._poller.poke()
 
     def close_standalone(self, session_id: str, at_ms: int) -> None:
-        """Let a session's client reopen its standalone stream, if it was opened here before ``at_ms``."""
+        """Let a session's client reopen its standalone stream, unless it was opened after ``at_ms`` (epoch ms)."""
         stream = self._standalone.get(session_id)
         # The client may be back already: an older request to let it go was not meant for this stream.
         if stream is not None and stream.opened_ms <= at_ms:

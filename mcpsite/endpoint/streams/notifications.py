@@ -39,7 +39,7 @@ class Audience(Protocol):
     def sessions(self) -> SessionStore: ...
 
     async def store(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a store, which blocks, in a thread."""
+        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
         ...
 
     def held_sessions(self) -> Mapping[str, StandaloneStream]:

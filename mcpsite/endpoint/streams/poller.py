@@ -23,10 +23,6 @@ class Attended(Protocol):
         """How much of it waits: none, and the poller may rest."""
         ...
 
-    def begin(self) -> None:
-        """Something has begun to wait, after a time when nothing did and nothing was polled."""
-        ...
-
     def due(self, now: float, *, is_beat: bool) -> Iterable[tuple[object, Step]]:
         """What is to be begun at a time (monotonic s), each step under what tells it from others.
 
@@ -38,8 +34,10 @@ class Attended(Protocol):
 class Poller:
     """Begins steps on the event loop, each unless it is still under way from before."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, wake: Callable[[], None]) -> None:
+        """``wake`` is called when something begins to wait after a time when nothing did and nothing was polled."""
         self._host = host
+        self._wake = wake
         self._attended: list[Attended] = []
         self._something = asyncio.Event()
         self._poke = asyncio.Event()
@@ -64,8 +62,7 @@ class Poller:
         async with asyncio.TaskGroup() as self._steps:
             while True:
                 await self._something.wait()
-                for part in self._attended:
-                    part.begin()
+                self._wake()
                 self._next_beat = time.monotonic() + self._host.poll_seconds
                 while self._is_waiting():
                     try:

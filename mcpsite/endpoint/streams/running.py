@@ -31,9 +31,6 @@ class Running:
     def __len__(self) -> int:
         return len(self._scopes)
 
-    def begin(self) -> None:
-        """Nothing to prepare."""
-
     def due(self, now: float, *, is_beat: bool) -> Iterable[tuple[object, Step]]:
         """Nothing: a cancellation is heard of by the bus."""
         return ()
@@ -52,7 +49,7 @@ class Running:
                     del self._scopes[key]
 
     def cancel(self, key: Key, at_ms: int) -> bool:
-        """Cancel a request that runs here; ``False`` where none does, or it began after the cancellation was sent."""
+        """Cancel a request that runs here; ``False`` where none does, or it began after the cancellation (epoch ms)."""
         scope, started_ms = self._scopes.get(key, (None, 0))
         if scope is None or started_ms > at_ms:
             return False

@@ -54,8 +54,8 @@ class Worker:
         self.retry_ms: int = conf.STREAM_RETRY_MS
         self.clients = ClientWatch(conf.MAX_STREAMS, self.retry_ms)
         self.notifications = Notifications(self)
-        self._poller = Poller(self)
         self._bus = BusReader(self, self._on_bus)
+        self._poller = Poller(self, wake=self._bus.listen)
         self._running = Running(self._poller)
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller)
@@ -73,7 +73,7 @@ class Worker:
         return default_streams()
 
     async def store(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a store, which blocks, in a thread."""
+        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
         return await to_thread.run_sync(function, *args, limiter=self._threads)
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class Worker:
         return self._running.serving(session_id, request_id)
 
     async def cancel(self, session_id: str, request_id: RequestId) -> None:
-        """Cancel a request of a session, wherever it runs; one that runs nowhere is let be."""
+        """Cancel a request of a session, wherever it runs; one that runs nowhere is let be. Raises ``StorageError``."""
         key = (session_id, request_key(request_id))
         if not self._running.cancel(key, schema.now_ms()):
             await self._publish("cancel", [*key])
@@ -111,7 +111,10 @@ class Worker:
         return self._replies.expect(session_id, request_id)
 
     async def accept_reply(self, session_id: str, message: JSONRPCResponse | JSONRPCError) -> None:
-        """Take a client's answer to whoever waits for it; a second answer to one request is ignored."""
+        """Take a client's answer to whoever waits for it; a second answer to one request is ignored.
+
+        Raises ``StorageError``.
+        """
         if not isinstance(message.id, str) or not is_own_request_id(message.id):
             return
         # By way of Python's own objects: a lone surrogate is an escape here, and an error to Pydantic.
@@ -130,12 +133,18 @@ class Worker:
         await self._held.resume(session, cursor, outbox)
 
     async def hold(self, session: Session, outbox: Outbox, cursor: str | None = None) -> None:
-        """Make this response the session's standalone stream; an older one, wherever it is, ends."""
-        await self._held.hold(session, outbox, cursor)
+        """Make this response the session's standalone stream; an older one, wherever it is, ends.
+
+        Raises ``StorageError``.
+        """
+        await self._held.hold_standalone(session, outbox, cursor)
 
     async def send_standalone(self, session: Session, event_type: str, data: str) -> None:
-        """Send a message on a session's standalone stream, or leave it for whoever holds that."""
-        if await self._held.deliver(session.session_id, event_type, data):
+        """Send a message on a session's standalone stream, or leave it for whoever holds that.
+
+        Raises ``StorageError``; ``EventTooLarge`` is one.
+        """
+        if await self._held.deliver_standalone(session.session_id, event_type, data):
             return
         await self.store(self.streams.send, session.session_id, stream_id_of(session), event_type, data)
         # It may have been opened here meanwhile.
@@ -143,12 +152,12 @@ class Worker:
         await self._publish("inbox", [session.session_id])
 
     async def close_standalone(self, session_id: str) -> None:
-        """``ctx.close_standalone_sse_stream()``: let the client reopen it."""
+        """``ctx.close_standalone_sse_stream()``: let the client reopen it. Raises ``StorageError``."""
         self._held.close_standalone(session_id, schema.now_ms())
         await self._publish("close_standalone", [session_id])
 
     async def end_session(self, session_id: str) -> None:
-        """Close what a session that was terminated has open, on every worker."""
+        """Close what a session that was terminated has open, on every worker. Raises ``StorageError``."""
         self._end_here(session_id)
         await self._publish("ended", [session_id])
 
@@ -213,9 +222,6 @@ class _Departures:
 
     def __len__(self) -> int:
         return len(self._clients)
-
-    def begin(self) -> None:
-        """Nothing to prepare."""
 
     def due(self, now: float, *, is_beat: bool) -> Iterable[tuple[object, Step]]:
         """A look at every client's connection."""

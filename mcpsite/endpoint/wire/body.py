@@ -31,6 +31,11 @@ def read_body(request: HttpRequest) -> bytes:
     one, and answers HTML to one over ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
     limit: int = conf.MCP_MAX_BODY_BYTES
+    if hasattr(request, "_body"):
+        # A project's middleware has read it.
+        if len(request.body) > limit:
+            raise BodyTooLarge
+        return request.body
     if request.META.get("HTTP_TRANSFER_ENCODING"):
         if not request.META.get("wsgi.input_terminated"):
             raise LengthRequired

@@ -188,7 +188,7 @@ def _restored(client: DynamoDBClient) -> Restored:
 @shell.page("manage_backups")
 def create(request: HttpRequest) -> HttpResponse:
     """Ask AWS for a backup of each table, under one stamp, and do not wait for it."""
-    both, back = named_tables(), reverse("staff:backups")
+    both, back = named_tables(), reverse("mcp_staff:backups")
     answer = shell.ask(
         request,
         title="Back up both tables",
@@ -217,7 +217,7 @@ def create(request: HttpRequest) -> HttpResponse:
 @shell.page("manage_backups")
 def delete(request: HttpRequest) -> HttpResponse:
     """Delete backups of ours, each named in the question."""
-    given, back = _given(request), reverse("staff:backups")
+    given, back = _given(request), reverse("mcp_staff:backups")
     arns = list(dict.fromkeys(given.getlist("backup")))[:MAX_AT_ONCE]
     if not arns:
         return shell.problem(request, "Which backup?", "No backup is named.", remedy="Choose one on the backups page.")

@@ -51,7 +51,7 @@ def restore(request: HttpRequest) -> HttpResponse:
     """Show what a restore will do, under which names; the POST that confirms it begins it, and waits for nothing."""
     given = request.POST if request.method == "POST" else request.GET
     confirmed = request.method == "POST" and given.get("confirmed") == "yes"
-    client, both, back = dynamodb(quick=not confirmed), named_tables(), reverse("staff:backups")
+    client, both, back = dynamodb(quick=not confirmed), named_tables(), reverse("mcp_staff:backups")
     problem, sources, plans = "", [], []
     try:
         sources = _sources(given, both, client)
@@ -195,7 +195,7 @@ def restored(request: HttpRequest) -> HttpResponse:
         "retry": RETRY_SECONDS,
         "variables": _environment(both, known),
         "is_serving": bool(known) and set(known.values()) <= {table.name for table in both},
-        "back": reverse("staff:backups"),
+        "back": reverse("mcp_staff:backups"),
     }
     return shell.render(request, "sessions_dynamo/backups/restored.html", context, title="Restored tables")
 
@@ -273,7 +273,7 @@ def url_of(names: Sequence[str]) -> str:
     """The page that follows restored tables."""
     query = QueryDict(mutable=True)
     query.setlist("table", list(names))
-    return f"{reverse('staff:backups-restored')}?{query.urlencode()}"
+    return f"{reverse('mcp_staff:backups-restored')}?{query.urlencode()}"
 
 
 def _environment(both: Sequence[NamedTable], restored: dict[schema.Table, str]) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def live(request: HttpRequest) -> HttpResponse:
         "entries": [entry for entry in news.entries if test(entry)],
         "missed": news.missed,
         "live_url": _live_url(session_id, wanted, news.tail),
-        "page_url": f"{reverse('staff:events')}?{wanted.query(session=session_id)}",
+        "page_url": f"{reverse('mcp_staff:events')}?{wanted.query(session=session_id)}",
         "every": EVERY_MS,
         "names_session": True,
     }
@@ -138,7 +138,7 @@ def _list(session_id: str, wanted: Filter, cursor: str) -> dict[str, Any]:
 
 
 def _live_url(session_id: str, wanted: Filter, tail: Tail) -> str:
-    return f"{reverse('staff:events-live')}?{wanted.query(session=session_id, after=tail.encode())}"
+    return f"{reverse('mcp_staff:events-live')}?{wanted.query(session=session_id, after=tail.encode())}"
 
 
 def _gone(request: HttpRequest, session_id: str, key: str) -> HttpResponse:

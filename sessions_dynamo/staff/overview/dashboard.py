@@ -232,7 +232,7 @@ PARTS: Final = {
 
 
 def _part_url(name: str, chosen: Range) -> str:
-    return reverse(f"staff:dashboard-{name}", query={"range": chosen.key})
+    return reverse(f"mcp_staff:dashboard-{name}", query={"range": chosen.key})
 
 
 urlpatterns = [

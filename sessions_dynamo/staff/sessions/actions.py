@@ -24,7 +24,7 @@ def terminate(request: HttpRequest, session_id: str) -> HttpResponse:
     """End the session for its client; an ended one's workers are told again, in case they did not hear."""
     if stores.sessions().peek(session_id) is None:
         return unknown(request, session_id)
-    back = reverse("staff:session", args=[session_id])
+    back = reverse("mcp_staff:session", args=[session_id])
     answer = shell.ask(
         request,
         title="Terminate a session",
@@ -60,7 +60,7 @@ def delete(request: HttpRequest, session_id: str) -> HttpResponse:
         question=f"Delete session {session_id}, with its state, its events and its record of calls?",
         consequences="It ends for its client, and nothing of it can be read afterwards. Export it first to keep it.",
         button="Delete the session",
-        back=reverse("staff:session", args=[session_id]),
+        back=reverse("mcp_staff:session", args=[session_id]),
     )
     if answer is not None:
         return answer
@@ -71,7 +71,7 @@ def delete(request: HttpRequest, session_id: str) -> HttpResponse:
         shell.record(request, Session, session_id, DELETION, f"Tried to delete it with its events. {exc}")
         raise
     shell.record(request, Session, session_id, DELETION, "Deleted with its events.")
-    return shell.done(request, f"Session {session_id} was deleted.", reverse("staff:sessions"))
+    return shell.done(request, f"Session {session_id} was deleted.", reverse("mcp_staff:sessions"))
 
 
 @shell.page("view_session")

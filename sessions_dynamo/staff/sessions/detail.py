@@ -91,7 +91,7 @@ def live(request: HttpRequest, session_id: str) -> HttpResponse:
         "missed": news.missed,
         "ended": ended,
         "live_url": _live_url(session_id, wanted, news.tail),
-        "page_url": f"{reverse('staff:session', args=[session_id])}?{wanted.query()}",
+        "page_url": f"{reverse('mcp_staff:session', args=[session_id])}?{wanted.query()}",
         "every": EVERY_MS,
     }
     return render(request, "sessions_dynamo/events/live.html", context)
@@ -155,7 +155,7 @@ def _types(listed: list[Entry]) -> list[str]:
 
 
 def _live_url(session_id: str, wanted: Filter, tail: Tail) -> str:
-    return f"{reverse('staff:session-live', args=[session_id])}?{wanted.query(after=tail.encode())}"
+    return f"{reverse('mcp_staff:session-live', args=[session_id])}?{wanted.query(after=tail.encode())}"
 
 
 def _client(session: Session) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _read(form: FilterForm, cursor: str) -> Listing:
 
 def _find(request: HttpRequest, wanted: str) -> HttpResponse:
     if stores.sessions().peek(wanted) is not None:
-        return redirect("staff:session", wanted)
+        return redirect("mcp_staff:session", wanted)
     return _render(request, {"missing": wanted}, status=404)
 
 
@@ -144,7 +144,7 @@ def delete_selected(request: HttpRequest) -> HttpResponse:
 
 def _back(request: HttpRequest) -> str:
     """The page of the list that the action was chosen on; no other address."""
-    sessions, query = reverse("staff:sessions"), QueryDict(request.POST.get("query", "")).urlencode()
+    sessions, query = reverse("mcp_staff:sessions"), QueryDict(request.POST.get("query", "")).urlencode()
     return f"{sessions}?{query}" if query else sessions
 
 

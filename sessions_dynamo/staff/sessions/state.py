@@ -165,7 +165,7 @@ def delete(request: HttpRequest, session_id: str, key: str) -> HttpResponse:
         question=f"Delete the key {key!r} from the state of session {session_id}?",
         consequences="The session's next call finds no such key. What it holds is gone; download it first to keep it.",
         button="Delete the key",
-        back=reverse("staff:session", args=[session_id]),
+        back=reverse("mcp_staff:session", args=[session_id]),
         fields={"seen": seen},
     )
     if answer is not None:
@@ -255,7 +255,7 @@ def _conflict(request: HttpRequest, session_id: str, key: str, text: str) -> Htt
 
 def _changed(request: HttpRequest, session_id: str, recorded: str, message: str) -> HttpResponse:
     shell.record(request, SessionModel, session_id, CHANGE, recorded)
-    return shell.done(request, message, f"{reverse('staff:session', args=[session_id])}#state")
+    return shell.done(request, message, f"{reverse('mcp_staff:session', args=[session_id])}#state")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

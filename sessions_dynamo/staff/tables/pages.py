@@ -106,7 +106,7 @@ def converge(request: HttpRequest) -> HttpResponse:
             "digest": digest,
             "has_changed": confirmed and seen != digest,
             "has_work": to_do,
-            "back": reverse("staff:tables"),
+            "back": reverse("mcp_staff:tables"),
         }
         return shell.render(request, "sessions_dynamo/tables/plan.html", context, title="Converge the tables")
     steps: list[Step] = []
@@ -156,7 +156,7 @@ def _show(request: HttpRequest, title: str, context: dict[str, Any]) -> HttpResp
         "is_known": not invalid and all(one.plan for one in shown),
         "is_busy": busy,
         "every": BUSY_SECONDS if busy else LOCKED_SECONDS if waits else 0,
-        "live_url": reverse("staff:tables"),
+        "live_url": reverse("mcp_staff:tables"),
         "region": dynamodb().meta.region_name,
         "endpoint": dynamodb().meta.endpoint_url,
         **context,

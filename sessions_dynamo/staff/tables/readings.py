@@ -21,9 +21,9 @@ from sessions_dynamo.upkeep.pricing import Estimate
 from sessions_dynamo.upkeep.readings import Operation, Readings, TableReadings
 
 PAGES: Final = {
-    Kind.DRIFT: ("staff:tables", "Tables", "manage_tables"),
-    Kind.BACKUP: ("staff:backups", "Backups", "manage_backups"),
-    Kind.THROTTLING: ("staff:events", "Events", "view_session"),
+    Kind.DRIFT: ("mcp_staff:tables", "Tables", "manage_tables"),
+    Kind.BACKUP: ("mcp_staff:backups", "Backups", "manage_backups"),
+    Kind.THROTTLING: ("mcp_staff:events", "Events", "view_session"),
 }
 """Where a finding is mended, or its cause seen: URL name, title, permission."""
 

@@ -20,18 +20,18 @@ pytestmark = pytest.mark.django_db
 ALL: Final = ("view_session", "change_session", "delete_session", "manage_tables", "manage_backups")
 NEEDS: Final = {
     # What a URL needs besides "view_session", which is what the others need.
-    "staff:backups-complete": "manage_backups",
-    "staff:backups-create": "manage_backups",
-    "staff:backups-delete": "manage_backups",
-    "staff:backups-restore": "manage_backups",
-    "staff:delete-sessions": "delete_session",
-    "staff:session-delete": "delete_session",
-    "staff:session-key-add": "change_session",
-    "staff:session-terminate": "change_session",
-    "staff:session-value-delete": "change_session",
-    "staff:session-value-edit": "change_session",
-    "staff:tables-converge": "manage_tables",
-    "staff:terminate-sessions": "change_session",
+    "mcp_staff:backups-complete": "manage_backups",
+    "mcp_staff:backups-create": "manage_backups",
+    "mcp_staff:backups-delete": "manage_backups",
+    "mcp_staff:backups-restore": "manage_backups",
+    "mcp_staff:delete-sessions": "delete_session",
+    "mcp_staff:session-delete": "delete_session",
+    "mcp_staff:session-key-add": "change_session",
+    "mcp_staff:session-terminate": "change_session",
+    "mcp_staff:session-value-delete": "change_session",
+    "mcp_staff:session-value-edit": "change_session",
+    "mcp_staff:tables-converge": "manage_tables",
+    "mcp_staff:terminate-sessions": "change_session",
     "try-it": "change_session",
 }
 READS: Final = ("BatchGet", "Describe", "Get", "List", "Query")

@@ -94,7 +94,7 @@ def test_no_id_breaks_a_page(known: Ids, staff_client: Callable[..., Client]) ->
 @on_dynamodb_local
 def test_no_filter_breaks_a_list(known: Ids, staff_client: Callable[..., Client]) -> None:
     client = staff_client("view_session")
-    for name in ("staff:events", "staff:session"):
+    for name in ("mcp_staff:events", "mcp_staff:session"):
         for garbage in ("\0", "x" * 5000, "é" * 1500, "#bus", *TIMES):
             for query in ({"before": garbage}, {"session": garbage, "type": garbage, "cursor": garbage}):
                 answer = client.get(urls.url(name, known), query)

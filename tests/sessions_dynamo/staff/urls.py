@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-NAMESPACE = "staff"
+NAMESPACE = "mcp_staff"
 OWN_PAGES = "try-it"
 """Names of pages beside the namespace begin with this."""
 

@@ -63,7 +63,7 @@ def text(answer: Any) -> str:
 
 
 def post(client: Client, name: str, **form: Any) -> Any:
-    return client.post(reverse(f"staff:{name}"), {"confirmed": "yes", **form}, follow=True)
+    return client.post(reverse(f"mcp_staff:{name}"), {"confirmed": "yes", **form}, follow=True)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ class TestList:
     def test_without_backups_it_says_how_to_make_one(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         shown = text(manager.get(BACKUPS))
         assert "No backups yet" in shown
-        assert reverse("staff:backups-create") in shown
+        assert reverse("mcp_staff:backups-create") in shown
 
     def test_a_set_is_one_row_of_both_tables(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         made = on_demand.create()
@@ -155,7 +155,7 @@ class TestList:
         on_demand.create()
         shown = text(viewer.get(BACKUPS))
         for name in ("create", "delete", "restore"):
-            assert f'href="{reverse(f"staff:backups-{name}")}' not in shown
+            assert f'href="{reverse(f"mcp_staff:backups-{name}")}' not in shown
             assert post(viewer, f"backups-{name}").status_code == 403
 
 
@@ -165,7 +165,7 @@ class TestWithoutBackups:
         shown = text(manager.get(BACKUPS))
         assert "has no backups" in shown
         assert "sessions_export" in shown
-        assert reverse("staff:backups-create") not in shown
+        assert reverse("mcp_staff:backups-create") not in shown
         assert post(manager, "backups-create").status_code == 501
         assert not LogEntry.objects.exists()
 
@@ -173,7 +173,7 @@ class TestWithoutBackups:
 @on_moto
 class TestCreate:
     def test_both_tables_are_backed_up_under_one_stamp(self, dynamodb: DynamoDBClient, manager: Client) -> None:
-        question = text(manager.get(reverse("staff:backups-create")))
+        question = text(manager.get(reverse("mcp_staff:backups-create")))
         assert all(name in question for name in names())
         assert made() == []
 
@@ -199,7 +199,7 @@ class TestDelete:
     def test_a_set_is_deleted_after_a_question_that_names_both(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         kept, gone = on_demand.create(at=datetime(2025, 1, 31, tzinfo=UTC)), on_demand.create()
         arns = [backup.arn for backup in gone]
-        question = text(manager.get(reverse("staff:backups-delete"), {"backup": arns}))
+        question = text(manager.get(reverse("mcp_staff:backups-delete"), {"backup": arns}))
         assert all(backup.name in question for backup in gone)
         assert len(made()) == 4
 
@@ -242,7 +242,7 @@ class TestRestore:
         stamp = str(on_demand.create()[0].stamp)
         targets = [f"{name}-restored-{stamp}" for name in names()]
 
-        plan = manager.get(reverse("staff:backups-restore"), {"set": stamp})
+        plan = manager.get(reverse("mcp_staff:backups-restore"), {"set": stamp})
         assert "tags CostCenter=&lt;b&gt;7&lt;/b&gt;" in plan.content.decode()
         assert all(target in text(plan) for target in targets)
         assert jobs.names()[0] == []
@@ -250,7 +250,7 @@ class TestRestore:
         answer = post(manager, "backups-restore", set=stamp)
 
         assert set(jobs.names()[0]) == set(targets)
-        assert answer.request["PATH_INFO"] == reverse("staff:backups-restored")
+        assert answer.request["PATH_INFO"] == reverse("mcp_staff:backups-restored")
         assert f"DYNAMODB_SESSIONS_TABLE={targets[0]}\nDYNAMODB_EVENTS_TABLE={targets[1]}" in text(answer)
         live = describe(targets[0])
         assert live.stream.enabled
@@ -267,7 +267,7 @@ class TestRestore:
     def test_the_new_tables_get_the_names_that_were_chosen(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         (backup, _) = on_demand.create()
         name = f"chosen.{names()[0]}"
-        plan = text(manager.get(reverse("staff:backups-restore"), {"backup": backup.arn, "sessions_to": name}))
+        plan = text(manager.get(reverse("mcp_staff:backups-restore"), {"backup": backup.arn, "sessions_to": name}))
         assert f'name="sessions_to" value="{name}"' in plan
         post(manager, "backups-restore", backup=backup.arn, sessions_to=name)
         assert jobs.find(name).source == names()[0]
@@ -288,7 +288,10 @@ class TestRestore:
     def test_what_cannot_be_restored_says_why(
         self, dynamodb: DynamoDBClient, manager: Client, asked: dict[str, str], why: str
     ) -> None:
-        for answer in (manager.get(reverse("staff:backups-restore"), asked), post(manager, "backups-restore", **asked)):
+        for answer in (
+            manager.get(reverse("mcp_staff:backups-restore"), asked),
+            post(manager, "backups-restore", **asked),
+        ):
             assert answer.status_code == 400
             assert why in text(answer)
             assert "<script>" not in re.sub(r"<script [^>]*>", "", answer.content.decode()).split("<main")[-1]
@@ -296,7 +299,7 @@ class TestRestore:
     def test_a_table_that_stands_is_never_restored_over(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         (backup, _) = on_demand.create()
         asked = {"backup": backup.arn, "sessions_to": names()[0]}
-        assert "choose another name" in text(manager.get(reverse("staff:backups-restore"), asked))
+        assert "choose another name" in text(manager.get(reverse("mcp_staff:backups-restore"), asked))
         assert post(manager, "backups-restore", **asked).status_code == 400
         assert f'value="{names()[0]}"' in text(post(manager, "backups-restore", **asked))
         wrong = {"set": str(backup.stamp), "sessions_to": "same", "events_to": "same"}
@@ -310,7 +313,7 @@ class TestRestore:
             )
         assert "Restore to (UTC)" in text(manager.get(BACKUPS))
         late = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-        assert "cannot be restored to" in text(manager.get(reverse("staff:backups-restore"), {"at": late}))
+        assert "cannot be restored to" in text(manager.get(reverse("mcp_staff:backups-restore"), {"at": late}))
 
         answer = post(manager, "backups-restore", at="latest", table=names()[0])
 
@@ -324,7 +327,7 @@ class TestRestore:
     ) -> None:
         stamp = str(on_demand.create()[0].stamp)
         with operations(quick) as sent, operations(dynamodb) as others:
-            manager.get(reverse("staff:backups-restore"), {"set": stamp})
+            manager.get(reverse("mcp_staff:backups-restore"), {"set": stamp})
         assert len(sent) + len(others) <= MAX_REQUESTS
         assert writes(sent + others) == []
 
@@ -356,7 +359,7 @@ class TestRestored:
         dynamodb.delete_table(TableName=name)
 
     def url(self, *tables: str) -> str:
-        return reverse("staff:backups-restored") + "?" + "&".join(f"table={table}" for table in tables)
+        return reverse("mcp_staff:backups-restored") + "?" + "&".join(f"table={table}" for table in tables)
 
     def test_what_aws_left_out_is_shown_and_made_again(
         self, target: str, manager: Client, viewer: Client, dynamodb: DynamoDBClient
@@ -368,7 +371,7 @@ class TestRestored:
         assert 'action="/admin/backups/complete/"' in text(manager.get(self.url(target)))
         assert 'action="/admin/backups/complete/"' not in text(viewer.get(self.url(target)))
         assert post(viewer, "backups-complete", table=target).status_code == 403
-        assert target in text(manager.get(reverse("staff:backups-complete"), {"table": target}))
+        assert target in text(manager.get(reverse("mcp_staff:backups-complete"), {"table": target}))
         assert not describe(target).stream.enabled
 
         answer = post(manager, "backups-complete", table=target)
@@ -426,7 +429,7 @@ class TestRestored:
 
     @pytest.mark.parametrize("name", ["", "..", "<script>", "\u202e", "x" * 300])
     def test_what_is_no_table_is_refused(self, dynamodb: DynamoDBClient, manager: Client, name: str) -> None:
-        assert manager.get(reverse("staff:backups-restored"), {"table": name}).status_code in (200, 400)
+        assert manager.get(reverse("mcp_staff:backups-restored"), {"table": name}).status_code in (200, 400)
         assert post(manager, "backups-complete", table=name).status_code == 400
 
     def test_a_table_that_was_not_restored_is_left_alone(self, dynamodb: DynamoDBClient, manager: Client) -> None:

@@ -67,7 +67,7 @@ def listed(text: str) -> list[str]:
 
 
 def get(client: Client, **query: str) -> str:
-    answer = client.get(reverse("staff:events", query=query))
+    answer = client.get(reverse("mcp_staff:events", query=query))
     assert answer.status_code == 200
     return str(answer.content.decode())
 
@@ -218,7 +218,7 @@ def test_a_tail_of_long_ago_is_broken_off(
 
 class TestOneEvent:
     def url(self, event: Event, name: str = "event") -> str:
-        return reverse(f"staff:{name}", args=[event.session_id, event.event_id])
+        return reverse(f"mcp_staff:{name}", args=[event.session_id, event.event_id])
 
     @on_moto
     def test_an_event_is_shown_and_downloaded(self, dynamodb: DynamoDBClient, viewer: Client) -> None:
@@ -247,7 +247,7 @@ class TestOneEvent:
                     request_body='{"a":1}', response_body=json.dumps(HOSTILE))  # fmt: skip
         item = CallRecorder(events())._item(call)
         batches.put(events().dynamodb, events().table, [item])
-        url = reverse("staff:event", args=["one", item["event_id"]["S"]])
+        url = reverse("mcp_staff:event", args=["one", item["event_id"]["S"]])
         text = viewer.get(url).content.decode()
         assert "the tool answered with an error" in text
         assert "<script>alert" not in text
@@ -270,7 +270,7 @@ class TestOneEvent:
         self, dynamodb: DynamoDBClient, viewer: Client, session_id: str, key: str
     ) -> None:
         for name in ("event", "event-download"):
-            answer = viewer.get(reverse(f"staff:{name}", args=[session_id, key]))
+            answer = viewer.get(reverse(f"mcp_staff:{name}", args=[session_id, key]))
             assert answer.status_code == 404
             assert "<script>alert" not in answer.content.decode()
 
@@ -279,12 +279,12 @@ class TestOneEvent:
 def test_foreign_sessions_of_dots_and_slashes_do_no_harm(dynamodb: DynamoDBClient, viewer: Client) -> None:
     event = events().store("../../etc", HOSTILE, "{}")
     text = get(viewer)
-    link = reverse("staff:session", args=["../../etc"])
+    link = reverse("mcp_staff:session", args=["../../etc"])
     assert ".." not in link
     assert link in text
     assert "<script>alert" not in text
     assert viewer.get(link).status_code == 404
-    assert viewer.get(reverse("staff:event", args=[event.session_id, event.event_id])).status_code == 200
+    assert viewer.get(reverse("mcp_staff:event", args=[event.session_id, event.event_id])).status_code == 200
 
 
 @on_moto
@@ -292,9 +292,9 @@ def test_without_permission_nothing_is_shown(dynamodb: DynamoDBClient, staff_cli
     event = events().store("one", "ping", "{}")
     nobody = staff_client()
     for url in (
-        reverse("staff:events"),
-        reverse("staff:events-live"),
-        reverse("staff:event", args=["one", event.event_id]),
-        reverse("staff:event-download", args=["one", event.event_id]),
+        reverse("mcp_staff:events"),
+        reverse("mcp_staff:events-live"),
+        reverse("mcp_staff:event", args=["one", event.event_id]),
+        reverse("mcp_staff:event-download", args=["one", event.event_id]),
     ):
         assert nobody.get(url).status_code == 403

@@ -51,14 +51,14 @@ def wire(dynamodb: DynamoDBClient) -> Wire:
 
 
 def page(client: Client, **query: str) -> str:
-    answer = client.get(reverse("staff:dashboard", query=query))
+    answer = client.get(reverse("mcp_staff:dashboard", query=query))
     assert answer.status_code == 200
     return str(answer.text)
 
 
 def part(client: Client, name: str, **query: str) -> str:
     """A part as htmx asks for it."""
-    answer = client.get(reverse(f"staff:dashboard-{name}", query=query), headers={"HX-Request": "true"})
+    answer = client.get(reverse(f"mcp_staff:dashboard-{name}", query=query), headers={"HX-Request": "true"})
     assert answer.status_code == 200
     assert "<html" not in answer.text
     return str(answer.text)
@@ -90,7 +90,7 @@ class TestPage:
         assert ">ready<" in text
         assert text.count(">ACTIVE<") == 2
         assert settings.DYNAMODB_EVENTS_TABLE in text
-        assert sum(reverse("staff:session", args=[session_id]) in text for session_id in ids) == dashboard.LATEST
+        assert sum(reverse("mcp_staff:session", args=[session_id]) in text for session_id in ids) == dashboard.LATEST
 
     def test_it_stays_within_its_budget_whatever_the_table_holds(
         self, dynamodb: DynamoDBClient, viewer: Client, wire: Wire
@@ -109,7 +109,7 @@ class TestPage:
     def test_the_range_is_in_the_address_of_every_part(self, dynamodb: DynamoDBClient, viewer: Client) -> None:
         text = page(viewer, range="7d")
         for name in dashboard.PARTS:
-            assert f'hx-get="{reverse(f"staff:dashboard-{name}")}?range=7d"' in text
+            assert f'hx-get="{reverse(f"mcp_staff:dashboard-{name}")}?range=7d"' in text
         assert re.findall(r'aria-current="page"><abbr title="([^"]+)"', text) == ["7 days"]
 
     @on_moto
@@ -120,7 +120,7 @@ class TestPage:
     def test_what_a_client_calls_itself_does_no_harm(self, dynamodb: DynamoDBClient, viewer: Client) -> None:
         name = "<script>alert(1)</script>\u202e" + "x" * 10_000
         sessions().create(principal=name[:200], client_params={"clientInfo": {"name": name, "version": "1"}})
-        answer = viewer.get(reverse("staff:dashboard"))
+        answer = viewer.get(reverse("mcp_staff:dashboard"))
         assert "<script>alert" not in answer.text
         assert "&lt;script&gt;alert" in answer.text
         assert len(answer.content) < 100_000
@@ -201,7 +201,7 @@ class TestCharts:
         self, dynamodb: DynamoDBClient, viewer: Client
     ) -> None:
         sessions().create()
-        text = viewer.get(reverse("staff:dashboard-created")).text
+        text = viewer.get(reverse("mcp_staff:dashboard-created")).text
         assert "Log out" in text
         assert "<details open>" in text
 
@@ -238,7 +238,7 @@ class TestTables:
         self, dynamodb: DynamoDBClient, staff_client: Callable[..., Client], settings: Settings
     ) -> None:
         dynamodb.update_table(TableName=settings.DYNAMODB_SESSIONS_TABLE, StreamSpecification={"StreamEnabled": False})
-        link = f'href="{reverse("staff:tables")}"'
+        link = f'href="{reverse("mcp_staff:tables")}"'
         assert link not in part(staff_client("view_session"), "sessions-table")
         assert link in part(staff_client("view_session", "manage_tables"), "sessions-table")
 

@@ -42,7 +42,7 @@ def stored(session: Session, key: str) -> Any:
 
 
 def url_of(name: str, session: Session, *more: str) -> str:
-    return reverse(f"staff:{name}", args=[session.session_id, *more])
+    return reverse(f"mcp_staff:{name}", args=[session.session_id, *more])
 
 
 def seen_in(answer: Any) -> str:

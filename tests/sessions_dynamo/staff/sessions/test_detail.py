@@ -38,7 +38,7 @@ PARAMS = {
 
 
 def page_of(session_id: str, name: str = "session", **query: str) -> str:
-    return reverse(f"staff:{name}", args=[session_id], query=query)
+    return reverse(f"mcp_staff:{name}", args=[session_id], query=query)
 
 
 def make(principal: str = "", **state: Any) -> Session:
@@ -148,8 +148,8 @@ def test_what_clients_sent_is_escaped_and_cut(dynamodb: DynamoDBClient, viewer: 
     assert "<script>alert" not in text
     assert not re.search(r'(?:href|src|hx-get)="\s*javascript:', text)
     assert len(answer.content) < 120_000
-    assert reverse("staff:session-value", args=[session.session_id, "../.."]) in text
-    large = viewer.get(reverse("staff:session-value", args=[session.session_id, "large"]))
+    assert reverse("mcp_staff:session-value", args=[session.session_id, "../.."]) in text
+    large = viewer.get(reverse("mcp_staff:session-value", args=[session.session_id, "large"]))
     assert "more: download the value" in large.content.decode()
     assert len(large.content) < 64 * 1024 * len("&lt;") + 60_000
 
@@ -281,7 +281,7 @@ def test_a_message_that_no_page_could_hold_is_shown_as_far_as_one_can(
 ) -> None:
     session = make()
     stored = events().store(session.session_id, "odd-message", data)
-    for url in (page_of(session.session_id), reverse("staff:event", args=[session.session_id, stored.event_id])):
+    for url in (page_of(session.session_id), reverse("mcp_staff:event", args=[session.session_id, stored.event_id])):
         answer = viewer.get(url)
         assert answer.status_code == 200
         assert "odd-message" in answer.content.decode()

@@ -45,18 +45,18 @@ def quick(bare_dynamodb: DynamoDBClient) -> DynamoDBClient:
 
 
 def page(client: Client) -> str:
-    answer = client.get(reverse("staff:tables"))
+    answer = client.get(reverse("mcp_staff:tables"))
     assert answer.status_code == 200
     return answer.content.decode()
 
 
 def plan_of(client: Client) -> str:
-    return client.get(reverse("staff:tables-converge")).content.decode()
+    return client.get(reverse("mcp_staff:tables-converge")).content.decode()
 
 
 def confirm(client: Client, plan: str) -> Any:
     digest = re.findall(r'name="plan" value="([^"]+)"', plan)[0]
-    return client.post(reverse("staff:tables-converge"), {"confirmed": "yes", "plan": digest})
+    return client.post(reverse("mcp_staff:tables-converge"), {"confirmed": "yes", "plan": digest})
 
 
 def stop_stream(client: DynamoDBClient, settings: Settings) -> str:
@@ -174,7 +174,7 @@ class TestDrift:
         settings.DYNAMODB_DELETION_PROTECTION = "true"
         answer = confirm(manager, plan)
         assert "have changed since you read the plan" in answer.content.decode()
-        unread = manager.post(reverse("staff:tables-converge"), {"confirmed": "yes"})
+        unread = manager.post(reverse("mcp_staff:tables-converge"), {"confirmed": "yes"})
         assert "have changed since you read the plan" in unread.content.decode()
         assert not describing.describe(name).stream.enabled
         assert not describing.describe(name).deletion_protection
@@ -185,7 +185,7 @@ class TestDrift:
         self, dynamodb: DynamoDBClient, viewer: Client, manager: Client, settings: Settings
     ) -> None:
         stop_stream(dynamodb, settings)
-        link = reverse("staff:tables-converge")
+        link = reverse("mcp_staff:tables-converge")
         assert f'href="{link}"' in page(manager)
         assert f'href="{link}"' not in page(viewer)
         assert "sessions_dynamo.manage_tables" in page(viewer)
@@ -243,8 +243,8 @@ class TestDrift:
         settings.DYNAMODB_BILLING = "cheap"
         shown = page(manager)
         assert "DYNAMODB_BILLING" in shown
-        assert reverse("staff:tables-converge") not in shown
-        assert manager.get(reverse("staff:tables-converge")).status_code == 400
+        assert reverse("mcp_staff:tables-converge") not in shown
+        assert manager.get(reverse("mcp_staff:tables-converge")).status_code == 400
 
 
 class TestMissing:
@@ -254,7 +254,7 @@ class TestMissing:
         shown = page(manager)
         assert "2 tables missing" in shown
         assert "dynamodb_setup" in shown
-        assert reverse("staff:tables-converge") not in page(viewer)
+        assert reverse("mcp_staff:tables-converge") not in page(viewer)
 
         # Nothing waits for a table: what is pending is done by pressing again.
         for _ in range(10):
