@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 
 from sessions_dynamo.conf import conf, forget_on_change
@@ -14,6 +16,7 @@ from sessions_dynamo.errors import boto_errors
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
 EMBEDDED_REGION = "us-east-1"
@@ -53,11 +56,22 @@ def aws_client(service: str, region: str | None = None, *, quick: bool = False) 
     config = _quick_config() if quick else _CONFIG
     with boto_errors(service):
         # A session of our own: boto3's default session is not thread-safe while it makes clients.
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
         if conf.DYNAMODB_EMBEDDED:
             return boto3.session.Session(
-                aws_access_key_id="embedded", aws_secret_access_key="embedded", region_name=region or EMBEDDED_REGION
+                aws_access_key_id="embedded",
+                aws_secret_access_key="embedded",
+                region_name=region or EMBEDDED_REGION,
+                botocore_session=core,
             ).client(service, endpoint_url=embedded_endpoint(), config=config)
-        return boto3.session.Session(region_name=region).client(service, config=config)
+        return boto3.session.Session(region_name=region, botocore_session=core).client(service, config=config)
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """What has read the services' models, which is most of the time that a client takes to make."""
+    return botocore.loaders.create_loader(data_path)
 
 
 def dynamodb(region: str | None = None, *, quick: bool = False) -> DynamoDBClient:

@@ -74,7 +74,14 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _items(request: HttpRequest, pages: tuple[Page, ...]) -> list[dict[str, Any]]:
-    return [{"title": page.title, "icon": page.icon, "link": page.link} for page in pages if page.is_for(request)]
+    items: list[dict[str, Any]] = [
+        {"title": page.title, "icon": page.icon, "link": page.link} for page in pages if page.is_for(request)
+    ]
+    for item in items:
+        if any(other["link"].startswith(item["link"]) for other in items if other is not item):
+            # The shell takes a page for open where its path begins with the link: for the dashboard, on every page.
+            item["active"] = request.path == item["link"]
+    return items
 
 
 def favicon(request: HttpRequest) -> str:

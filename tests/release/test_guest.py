@@ -124,6 +124,7 @@ def test_the_staff_pages_work_in_chromium_light_and_dark(guest: str) -> None:
                 page.get_by_role("link", name=re.compile(f"{title}$")).first.click()
                 page.locator("h1", has_text=re.compile(f"^{title}$")).first.wait_for()
                 page.wait_for_load_state("networkidle")
+                assert [text.split("\n")[-1] for text in page.locator("a.active").all_inner_texts()] == [title]
                 page.screenshot(path=PICTURES / f"{title.lower().replace(' ', '-')}-{theme}.png")
             # The project's own admin is there as well, in the same shell.
             page.goto(f"{guest}/admin/auth/user/")
