@@ -42,9 +42,9 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m mypy
 
-# What needs neither Java, Node.js nor a browser, so on moto alone where there is a choice of engines.
+# The quick ones of the tests that need neither Java, Node.js nor a browser; on moto alone, where there is a choice.
 check: lint
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(ARGS)
 
 # Pins what pyproject.toml names, for every Python and system that it supports. requirements.txt: what 'make run' needs;
 # requirements-image.txt: the same without the embedded DynamoDB; requirements-dev.txt: the same and every tool.

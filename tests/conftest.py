@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from pytest_django import Settings
 
 from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.tables.setup import ensure_tables
-from tests.engines import ENGINES, EngineMissing
+from tests.engines import DYNAMODB_LOCAL, ENGINES, EngineMissing
 from tests.iam import session as aws_calls
 
 if TYPE_CHECKING:
@@ -34,6 +35,49 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     if items:
         aws_calls.note_deselected(items[0].config)
+
+
+# Tests that need more than Python: Java, Node.js, a browser, a package registry, or the whole of a run.
+NEED_MORE = ("browser", "conformance", "iam", "live", "release", "test_iam.py", "test_packaging.py", "test_readme.py")
+# The slowest of the others, half of their time: many rows, kills behind every write, commands and servers as
+# processes, models that are walked at random.
+SLOW = frozenset(
+    {
+        "sessions_dynamo/backups/test_restores.py",
+        "sessions_dynamo/management/test_export_commands.py",
+        "sessions_dynamo/management/test_restore_command.py",
+        "sessions_dynamo/management/test_runserver.py",
+        "sessions_dynamo/management/test_teardown_command.py",
+        "sessions_dynamo/reading/test_session_filters.py",
+        "sessions_dynamo/reading/test_session_list.py",
+        "sessions_dynamo/staff/sessions/test_listing.py",
+        "sessions_dynamo/staff/test_access.py",
+        "sessions_dynamo/staff/test_fuzz.py",
+        "sessions_dynamo/staff/test_storage_down.py",
+        "sessions_dynamo/tables/test_convergence.py",
+        "sessions_dynamo/test_embedded.py",
+        "sessions_dynamo/transfer/test_exports.py",
+        "sessions_dynamo/upkeep/test_expiry.py",
+        "mcpsite/endpoint/streams/test_model.py",
+        "mcpsite/endpoint/streams/test_worker.py",
+        "mcpsite/endpoint/test_exact_values.py",
+        "mcpsite/endpoint/test_fuzz.py",
+    }
+)
+TESTS = Path(__file__).parent
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether ``make check`` leaves a test out."""
+    path = item.path.relative_to(TESTS).as_posix()
+    engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")  # type: ignore[attr-defined]
+    return path in SLOW or path.partition("/")[0] in NEED_MORE or engine == DYNAMODB_LOCAL
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if is_slow(item):
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(trylast=True)

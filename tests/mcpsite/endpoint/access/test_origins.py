@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 from mcp_types import INVALID_REQUEST
 from pytest_django import Settings
 
@@ -92,3 +93,24 @@ def test_other_pages_keep_djangos_own_answer(peer: Peer, settings: Settings) -> 
     settings.DEBUG = False
     response = peer.send.client.get("/admin/login/", headers={"Host": "evil.example.com"})  # type: ignore[attr-defined]
     assert response.status_code == 400
+
+
+def test_a_project_without_the_middleware_is_guarded_too(peer: Peer, debug: bool, settings: Settings) -> None:
+    settings.MIDDLEWARE = []
+    assert peer.request("tools/list", headers={"Origin": "https://evil.example.com"}).status == 403
+    assert peer.request("tools/list", headers={"Host": "evil.example.com"}).status == 421
+    assert peer.request("tools/list").status == 200
+
+
+def test_a_project_may_mount_it_elsewhere_and_ask_for_logins(
+    settings: Settings, dynamodb: object, client: Client
+) -> None:
+    settings.ROOT_URLCONF = "tests.mcpsite.endpoint.access.mounted"
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    foreign = client.post("/tools/mcp", headers={"Origin": "https://evil.example.com"})
+    assert foreign.status_code == 403
+    # No page to log in: the protocol's own answer.
+    assert client.get("/tools/mcp").status_code == 406

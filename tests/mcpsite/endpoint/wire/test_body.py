@@ -41,6 +41,14 @@ def test_a_body_is_read_by_its_length() -> None:
     assert read_body(_request(b"{}next request", CONTENT_LENGTH="2")) == b"{}"
 
 
+def test_a_body_that_a_middleware_has_read_is_taken_from_it() -> None:
+    request, long = (RequestFactory().generic("POST", "/mcp", data) for data in (b"{}", b"x" * (LIMIT + 1)))
+    assert (len(request.body), len(long.body)) == (2, LIMIT + 1)
+    assert read_body(request) == b"{}"
+    with pytest.raises(BodyTooLarge):
+        read_body(long)
+
+
 @pytest.mark.parametrize("length", ["", "0", None])
 def test_no_length_is_no_body(length: str | None) -> None:
     meta = {} if length is None else {"CONTENT_LENGTH": length}
