@@ -111,9 +111,10 @@ def _read_settings() -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, variable, parse in _DECLARATIONS:
-        if text := getattr(conf, variable):
+        value = getattr(conf, variable)
+        if value not in ("", None, (), []):
             try:
-                values[name] = parse(text)
+                values[name] = parse(value)
             except InvalidDeclaration as exc:
                 problems.append(f"{variable}: {exc}")
     return values, problems
@@ -159,7 +160,9 @@ def parse_regions(value: str | Sequence[str]) -> tuple[str, ...]:
     return regions
 
 
-def _parse_boolean(text: str) -> bool:
+def _parse_boolean(text: str | bool) -> bool:
+    if isinstance(text, bool):
+        return text
     try:
         return _BOOLEANS[text.strip().lower()]
     except KeyError:

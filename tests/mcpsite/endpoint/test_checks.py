@@ -36,7 +36,7 @@ def test_public_must_be_said_twice(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["nowhere", "nowhere.auth", "mcpsite.endpoint.access.auth.nothing", "mcpsite.endpoint.access.auth.PUBLIC"]
+    "path", ["nowhere", "nowhere.auth", "mcpsite.endpoint.access.auth.nothing", "mcpsite.endpoint.conf.PUBLIC"]
 )
 def test_an_authenticator_that_cannot_be_called_is_refused(settings: Settings, path: str) -> None:
     settings.MCP_AUTH = path

@@ -105,3 +105,9 @@ def test_a_system_check_names_the_variable_and_the_right_form(
     assert right in found.msg
     with pytest.raises(InvalidDeclaration, match=variable):
         declared()
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(True, True), (False, False), ("", None), (None, None)])
+def test_a_project_may_declare_yes_and_no_as_booleans(settings: Settings, value: object, wanted: bool | None) -> None:
+    settings.DYNAMODB_PITR = value
+    assert declared().recovery is wanted
