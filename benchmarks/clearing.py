@@ -80,6 +80,7 @@ def _measured(part: Callable[[int], int], items: int) -> dict[str, float]:
 
 def _fill(items: int) -> int:
     from sessions_dynamo.client import dynamodb
+    from sessions_dynamo.operations import run
     from sessions_dynamo.store import batches
     from sessions_dynamo.tables import setup
     from sessions_dynamo.tables.names import named_tables
@@ -88,7 +89,7 @@ def _fill(items: int) -> int:
     setup.ensure_tables([events])
 
     def fill(numbers: range) -> int:
-        return batches.put(dynamodb(), events.name, map(_event, numbers))
+        return run(dynamodb(), batches.put(events.name, map(_event, numbers)))
 
     with ThreadPoolExecutor(8) as pool:
         return sum(pool.map(fill, [range(start, items, 8) for start in range(8)]))

@@ -120,6 +120,7 @@ def _client(url: str) -> DynamoDBClient:
 def _seed(client: DynamoDBClient, sessions: int) -> int:
     """Put sessions with state and events, and a large value for some; how many items."""
     from sessions_dynamo import schema
+    from sessions_dynamo.operations import run
     from sessions_dynamo.store import batches, session_items
     from sessions_dynamo.store.event_items import Event
     from sessions_dynamo.store.events import EventStore
@@ -146,7 +147,7 @@ def _seed(client: DynamoDBClient, sessions: int) -> int:
             yield store.encode(Event(session_id, stream_id, sequence, "notifications/message", data, now))[0]
 
     def put(name: str, items_of: Callable[[int], Iterator[dict[str, Any]]]) -> int:
-        return batches.put(client, name, (item for number in range(sessions) for item in items_of(number)))
+        return run(client, batches.put(name, (item for number in range(sessions) for item in items_of(number))))
 
     with ThreadPoolExecutor(2) as pool:
         return sum(pool.map(put, (SESSIONS, EVENTS), (session_items_of, event_items_of)))

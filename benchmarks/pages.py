@@ -160,7 +160,7 @@ def _store(first: int, end: int) -> None:
                 client_params=params,
             )
             items.append(session_items.encode(session, entries))
-        batches.put(store.dynamodb, store.table, items)
+        store.drive(batches.put(store.table, items))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(first, end, CHUNK)))

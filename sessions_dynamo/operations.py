@@ -1,15 +1,17 @@
 """What is asked of DynamoDB and what its answer means, apart from how it travels.
 
 An operation is a generator: it yields requests, is sent their answers, and returns its result. ``run`` drives it with
-boto3, for pages, commands and tests; the endpoint drives the same on its event loop.
+boto3, for pages, commands and tests; the endpoint drives the same on its event loop. A face is a class whose methods
+are operations driven to their end: ``blocking`` makes them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from botocore import xform_name
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 T = TypeVar("T")
+P = ParamSpec("P")
+O_co = TypeVar("O_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,38 @@ def run(dynamodb: DynamoDBClient, operation: Operation[T]) -> T:
         return result
     finally:
         operation.close()
+
+
+class Driver(Protocol):
+    """Drives an operation to its result, and raises what it raises."""
+
+    def __call__(self, operation: Operation[T], /) -> T: ...
+
+
+def boto3_driver(dynamodb: DynamoDBClient) -> Driver:
+    """``run`` with this client."""
+
+    def drive(operation: Operation[T], /) -> T:
+        return run(dynamodb, operation)
+
+    return drive
+
+
+class Face(Protocol[O_co]):
+    """Operations, and what drives them."""
+
+    @property
+    def operations(self) -> O_co: ...
+
+    @property
+    def drive(self) -> Driver: ...
+
+
+def blocking(method: Callable[Concatenate[O_co, P], Operation[T]]) -> Callable[Concatenate[Face[O_co], P], T]:
+    """The method of a face that drives this operation; its parameters and docstring are the operation's."""
+
+    @wraps(method)
+    def driven(face: Face[O_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return face.drive(method(face.operations, *args, **kwargs))
+
+    return driven

@@ -147,7 +147,7 @@ def get(store: EventStore, session_id: str, key: str) -> Entry | None:
 def get_many(store: EventStore, keys: Iterable[Item], *, projection: Sequence[str] = SUMMARY) -> list[Entry]:
     """The entries at these keys, those that are still there, in the keys' order: one request for 100."""
     keys = list(keys)
-    items = batches.get(store.dynamodb, store.table, keys, projection=projection)
+    items = store.drive(batches.get(store.table, keys, projection=projection))
     found = {_identity(item): decode(item) for item in items}
     return [entry for key in keys if (entry := found.get(_identity(key))) is not None]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, Final
 
 from sessions_dynamo import chunks, schema
@@ -32,7 +31,6 @@ class SessionList:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
-        self._dynamodb = store.dynamodb
         self.table = store.table
 
     def page(
@@ -55,7 +53,7 @@ class SessionList:
         span = filters.span(order, newest_first=newest_first, now=now, session_ttl=self.store.session_ttl)
         salt = index_pages.salt_of(self.table, span, filters)
         stretch = index_pages.read(
-            self._dynamodb,
+            self.store.dynamodb,
             self.table,
             schema.SESSIONS,
             span,
@@ -108,7 +106,7 @@ class SessionList:
             "ExpressionAttributeNames": {"#state": "state"},
         }
         with boto_errors(self.table):
-            answer = self._dynamodb.batch_get_item(RequestItems={self.table: request})
+            answer = self.store.dynamodb.batch_get_item(RequestItems={self.table: request})
         return {
             item["session_id"]["S"]: len(item.get("state", {}).get("M", {}))
             for item in answer["Responses"].get(self.table, [])
@@ -118,7 +116,7 @@ class SessionList:
         """The newest sessions of one principal, at most 100, without their state."""
         limit = min(limit, batches.GET_SIZE)
         query = queries.query_all(
-            self._dynamodb,
+            enough=lambda items: len(items) >= limit,
             TableName=self.table,
             IndexName=schema.PRINCIPAL_INDEX.name,
             KeyConditionExpression="principal = :principal",
@@ -126,7 +124,7 @@ class SessionList:
             ScanIndexForward=False,
             Limit=limit,
         )
-        return self._summaries([item["session_id"]["S"] for item in islice(query, limit)])
+        return self._summaries([item["session_id"]["S"] for item in self.store.drive(query)[:limit]])
 
     def session_ids(self) -> Iterator[str]:
         """Every session's id, live or not, shard by shard."""
@@ -139,14 +137,14 @@ class SessionList:
         since = session_items.floor(datetime.now(UTC) - self.store.session_ttl)
 
         def count_shard(shard: str) -> int:
-            return queries.count_all(
-                self._dynamodb,
+            counted = queries.count_all(
                 TableName=self.table,
                 IndexName=schema.LAST_ACTIVITY_INDEX.name,
                 KeyConditionExpression="#shard = :shard AND last_activity >= :since",
                 ExpressionAttributeNames=_NAMES,
                 ExpressionAttributeValues={":shard": {"S": shard}, ":since": {"N": str(to_ms(since))}},
             )
+            return self.store.drive(counted)
 
         with ThreadPoolExecutor(len(SHARDS)) as pool:
             return sum(pool.map(count_shard, SHARDS))
@@ -186,7 +184,7 @@ class SessionList:
     def existing(self, session_ids: Iterable[str]) -> set[str]:
         """Those of some sessions that have an item, live or not; consistent, one request for 100."""
         keys = [{"session_id": {"S": session_id}} for session_id in session_ids]
-        items = batches.get(self._dynamodb, self.table, keys, projection=("session_id",))
+        items = self.store.drive(batches.get(self.table, keys, projection=("session_id",)))
         return {item["session_id"]["S"] for item in items}
 
     def _query(
@@ -196,8 +194,8 @@ class SessionList:
         if before is not None:
             condition += f" AND {index.sort.name} <= :before"
             bound[":before"] = {"N": str(to_ms(before))}
-        return queries.query_all(
-            self._dynamodb,
+        return queries.stream(
+            self.store.drive,
             TableName=self.table,
             IndexName=index.name,
             KeyConditionExpression=condition,
@@ -207,7 +205,7 @@ class SessionList:
 
     def _summaries(self, session_ids: Sequence[str]) -> list[Session]:
         keys = [{"session_id": {"S": session_id}} for session_id in session_ids]
-        items = batches.get(self._dynamodb, self.table, keys, projection=session_items.SUMMARY)
+        items = self.store.drive(batches.get(self.table, keys, projection=session_items.SUMMARY))
         sessions = {item["session_id"]["S"]: session_items.decode(item, _no_state) for item in items}
         return [sessions[session_id] for session_id in session_ids if session_id in sessions]
 

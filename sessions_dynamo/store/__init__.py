@@ -2,11 +2,14 @@
 
 __all__ = [
     "batches",
+    "call_recorder",
     "calls",
     "event_items",
+    "event_operations",
     "events",
     "queries",
     "session_items",
+    "session_operations",
     "sessions",
     "state",
     "times",

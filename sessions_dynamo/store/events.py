@@ -1,272 +1,76 @@
-"""The store of events: what a session's streams carried, in order, for replay and for people.
-
-An event is one item, or several when its text is over ``PART_BYTES``. A session's events sort as they happened:
-stream ids begin with the time, and sequences have a fixed width.
-"""
+"""The store of events: the operations on them, each driven to its end while the caller waits."""
 
 from __future__ import annotations
 
-import logging
-import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from sessions_dynamo import client, metrics, schema
-from sessions_dynamo.conf import conf, forget_on_change
-from sessions_dynamo.errors import StorageError
-from sessions_dynamo.schema import EventKind
-from sessions_dynamo.store import batches, queries
-from sessions_dynamo.store.event_items import EVENT_KINDS, Event, Item, encode, join, whole
-from sessions_dynamo.store.times import seconds
+from sessions_dynamo import client
+from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.operations import Driver, blocking, boto3_driver
+from sessions_dynamo.store.event_operations import EventOperations
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-logger = logging.getLogger(__name__)
-
-TRIM_SHARE: Final = 10
-"""A session's events are trimmed once in ``max_events / TRIM_SHARE`` events, on average."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """What the index tells of one session's items: since when there are any (ms), and how many are events."""
-
-    since: int
-    events: int = 0
 
 
 class EventStore:
     """Stores, replays, counts and trims events. Thread-safe: one serves a whole process."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str, *, event_ttl: timedelta, max_events: int) -> None:
+    def __init__(
+        self,
+        dynamodb: DynamoDBClient,
+        table: str,
+        *,
+        event_ttl: timedelta,
+        max_events: int,
+        driver: Driver | None = None,
+    ) -> None:
+        """``driver`` drives every operation; by default boto3 does, with this client."""
         self.dynamodb = dynamodb
         self.table = table
         self.event_ttl = event_ttl
-        self.max_events = max_events
+        self.drive = driver or boto3_driver(dynamodb)
+        self.operations = EventOperations(table, event_ttl=event_ttl, max_events=max_events)
 
     @classmethod
     def from_settings(cls, *, quick: bool = False) -> Self:
         """The store that the settings describe; ``quick`` is for pages."""
+        described = EventOperations.from_settings()
         return cls(
             client.dynamodb(quick=quick),
-            conf.DYNAMODB_EVENTS_TABLE,
-            event_ttl=timedelta(hours=conf.EVENT_TTL_HOURS),
-            max_events=conf.MAX_EVENTS_PER_SESSION,
+            described.table,
+            event_ttl=described.event_ttl,
+            max_events=described.max_events,
         )
 
-    def store(self, session_id: str, event_type: str, data: str, *, retry: int | None = None) -> Event:
-        """Store one event as a stream of its own; its id sorts after every earlier one's."""
-        event = Event(session_id, schema.time_ordered_id(), 0, event_type, data, datetime.now(UTC), retry)
-        self.append([event])
-        return event
+    @property
+    def max_events(self) -> int:
+        """Events that a session keeps, about: the oldest over it are trimmed now and then."""
+        return self.operations.max_events
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Store events of one session: one BatchWriteItem for each 25 items.
+    store = blocking(EventOperations.store)
+    append = blocking(EventOperations.append)
 
-        The caller owns their streams and numbers their sequences. Raises ``EventTooLarge`` before any write.
-        """
-        encoded = [self.encode(event) for event in events]
-        # The parts first: whoever sees an event sees all of it.
-        batches.put(self.dynamodb, self.table, [part for _, parts in encoded for part in parts])
-        batches.put(self.dynamodb, self.table, [item for item, _ in encoded])
-        if events:
-            self.trim_by_chance(events[0].session_id, len(events))
+    after = blocking(EventOperations.after)
+    since = blocking(EventOperations.since)
+    recent = blocking(EventOperations.recent)
+    get = blocking(EventOperations.get)
+    count = blocking(EventOperations.count)
+    count_items = blocking(EventOperations.count_items)
+    stored_by_session = blocking(EventOperations.stored_by_session)
 
-    def after(self, session_id: str, event_id: str, *, limit: int | None = None) -> list[Event]:
-        """The events of one stream after one of its events, in order; consistent. Empty for an id of no stream.
-
-        Never another stream's events: Streamable HTTP, "Resumability and Redelivery".
-        """
-        position = schema.parse_event_id(event_id)
-        if position is None:
-            return []
-        stream_id, sequence = position
-        if sequence == schema.END_SEQUENCE:
-            return []
-        first, last = schema.event_id(stream_id, sequence + 1), schema.after_stream(stream_id)
-        return self._read(session_id, first, last, limit=limit)
-
-    def since(self, session_id: str, event_id: str = "0", *, limit: int | None = None) -> list[Event]:
-        """The session's events of all streams that sort after an id, in order; by default all of them."""
-        return self._read(session_id, f"{event_id}~", schema.STREAMS_END, limit=limit)
-
-    def recent(self, session_id: str, limit: int = 50) -> list[Event]:
-        """The session's newest events, at most ``limit``, oldest first."""
-        items = self._query(session_id, "0", schema.STREAMS_END, newest_first=True, page=limit)
-        newest: list[Event] = []
-        parts: list[Item] = []
-        for item in items:
-            kind = schema.kind_of(session_id, item["event_id"]["S"])
-            if kind is EventKind.PART:
-                parts.append(item)
-            elif kind in EVENT_KINDS:
-                newest += whole([item, *parts])
-                parts = []
-                if len(newest) == limit:
-                    break
-        return newest[::-1]
-
-    def get(self, session_id: str, event_id: str) -> Event | None:
-        """One event, whole; ``None`` where there is none, or parts of it are missing. One request for 1 MB."""
-        if schema.parse_event_id(event_id) is None:
-            return None
-        return next(join(self._query(session_id, event_id, f"{event_id}.:")), None)
-
-    def count(self, session_id: str) -> int:
-        """How many events the session has stored."""
-        query = self._between(session_id, "0", schema.STREAMS_END)
-        query["FilterExpression"] += " AND attribute_exists(event_type)"
-        return queries.count_all(self.dynamodb, **query)
-
-    def delete_before(self, session_id: str, event_id: str) -> int:
-        """Delete the session's events that sort before an id; how many there were."""
-        keys = [item["event_id"]["S"] for item in self._query(session_id, "0", event_id, keys_only=True)]
-        return self._delete(session_id, [key for key in keys if key < event_id and _is_event(session_id, key)])
-
-    def trim(self, session_id: str) -> int:
-        """Delete the oldest events over ``max_events``; how many.
-
-        By their own time, not by their stream's: a standalone stream is as old as its session. Where the end of a
-        stream goes its lease goes too, so that nobody takes the stream for one whose worker died.
-        """
-        keys_by_event: dict[tuple[int, str], list[str]] = {}
-        keys: list[str] = []
-        for item in self._query(session_id, "0", schema.STREAMS_END, keys_only=True):
-            key = item["event_id"]["S"]
-            kind = schema.kind_of(session_id, key)
-            if kind in EVENT_KINDS:
-                keys = keys_by_event[int(item["timestamp"]["N"]), key] = [key]
-            elif kind is EventKind.PART and keys and key.startswith(f"{keys[0]}."):
-                keys.append(key)
-        oldest = sorted(keys_by_event)[: -self.max_events]
-        ended = [key.removesuffix(".~") for _, key in oldest if schema.kind_of(session_id, key) is EventKind.END]
-        self._delete(session_id, [key for event in oldest for key in keys_by_event[event]])
-        self._delete(session_id, [schema.lease_id(stream_id) for stream_id in ended])
-        return len(oldest)
-
-    def trim_by_chance(self, session_id: str, stored: int) -> None:
-        """Trim once in so many events stored; never raises for a trim that failed.
-
-        By chance rather than by a counter: no read, no shared state, and right for any number of workers.
-        """
-        metrics.count("EventsStored", stored)  # Here, because every way of storing ends here.
-        if random.random() * self.max_events < TRIM_SHARE * stored:  # noqa: S311
-            try:
-                self.trim(session_id)
-            except StorageError as exc:
-                # The events are stored, which is what was asked for; a later trim finds the same ones.
-                logger.warning("The events of a session were not trimmed: %s", exc)
-
-    def delete(self, session_id: str) -> int:
-        """Delete every item of the session, of every kind; how many there were."""
-        query = self._partition(session_id) | {"ProjectionExpression": "session_id, event_id"}
-        return batches.delete(self.dynamodb, self.table, queries.query_all(self.dynamodb, **query))
-
-    def count_items(self, session_id: str) -> int:
-        """How many items of every kind the session has: what ``delete`` would delete."""
-        return queries.count_all(self.dynamodb, **self._partition(session_id))
-
-    def stored_by_session(self, shard: str) -> dict[str, Stored]:
-        """What one index shard's sessions have stored, by session, with what has expired and is not deleted yet.
-
-        By one Query of the index, keys only and eventually consistent: no item is read.
-        """
-        index = schema.TIMESTAMP_INDEX
-        found: dict[str, Stored] = {}
-        for row in queries.query_all(
-            self.dynamodb,
-            TableName=self.table,
-            IndexName=index.name,
-            KeyConditionExpression="#shard = :shard",
-            ExpressionAttributeNames={"#shard": index.partition.name},
-            ExpressionAttributeValues={":shard": {"S": shard}},
-        ):
-            session_id, key = row["session_id"]["S"], row["event_id"]["S"]
-            stored = found.setdefault(session_id, Stored(int(row[index.sort.name]["N"])))
-            stored.events += schema.kind_of(session_id, key) in EVENT_KINDS
-        return found
-
-    # --- Inside -----------------------------------------------------------------------------------------------
-
-    def encode(self, event: Event) -> tuple[Item, list[Item]]:
-        """The item of an event stored now, and the items of its further parts; raises ``EventTooLarge``."""
-        return encode(event, self._ttl())
-
-    def _ttl(self) -> Item:
-        return seconds(datetime.now(UTC) + self.event_ttl)
-
-    def _partition(self, session_id: str) -> dict[str, Any]:
-        """A Query of all that the session has, expired or not."""
-        return {
-            "TableName": self.table,
-            "KeyConditionExpression": "session_id = :session",
-            "ExpressionAttributeValues": {":session": {"S": session_id}},
-            "ConsistentRead": True,
-        }
-
-    def _between(self, session_id: str, first: str, last: str) -> dict[str, Any]:
-        """A Query that leaves out what has expired: Time to Live deletes late, and the parts of an event one by one."""
-        return {
-            "TableName": self.table,
-            "KeyConditionExpression": "session_id = :session AND event_id BETWEEN :first AND :last",
-            "FilterExpression": "#ttl > :now",
-            "ExpressionAttributeNames": {"#ttl": schema.TTL_ATTRIBUTE},
-            "ExpressionAttributeValues": {
-                ":session": {"S": session_id},
-                ":first": {"S": first},
-                ":last": {"S": last},
-                ":now": {"N": str(schema.now_ms() // 1000)},
-            },
-            "ConsistentRead": True,
-        }
-
-    def _query(
-        self,
-        session_id: str,
-        first: str,
-        last: str,
-        *,
-        newest_first: bool = False,
-        keys_only: bool = False,
-        page: int | None = None,
-    ) -> Iterator[Item]:
-        if first > last:  # Nothing sorts between them, and DynamoDB refuses to be asked.
-            return iter(())
-        query = self._between(session_id, first, last) | {"ScanIndexForward": not newest_first}
-        if keys_only:
-            query["ProjectionExpression"] = "session_id, event_id, #timestamp"
-            query["ExpressionAttributeNames"] |= {"#timestamp": "timestamp"}
-        if page is not None:
-            query["Limit"] = page
-        return queries.query_all(self.dynamodb, **query)
-
-    def _read(self, session_id: str, first: str, last: str, *, limit: int | None) -> list[Event]:
-        # One item more than events wanted: the last event is whole when the next item is another's.
-        page = None if limit is None else limit + 1
-        return list(islice(join(self._query(session_id, first, last, page=page)), limit))
-
-    def _delete(self, session_id: str, keys: Iterable[str]) -> int:
-        keys = list(keys)
-        batches.delete(
-            self.dynamodb, self.table, [{"session_id": {"S": session_id}, "event_id": {"S": key}} for key in keys]
-        )
-        return sum(schema.kind_of(session_id, key) in EVENT_KINDS for key in keys)
+    delete_before = blocking(EventOperations.delete_before)
+    trim = blocking(EventOperations.trim)
+    trim_by_chance = blocking(EventOperations.trim_by_chance)
+    delete = blocking(EventOperations.delete)
 
 
 @cache
 def default_store() -> EventStore:
     """The process's store, made on first use."""
     return EventStore.from_settings()
-
-
-def _is_event(session_id: str, key: str) -> bool:
-    """Whether an item is an event or part of one; a lease and what waits behind it outlive the events."""
-    return schema.kind_of(session_id, key) in {*EVENT_KINDS, EventKind.PART}
 
 
 forget_on_change(default_store.cache_clear, "DYNAMODB_", "AWS_", "EVENT_TTL_HOURS", "MAX_EVENTS_")

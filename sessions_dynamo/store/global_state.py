@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sessions_dynamo import schema
-from sessions_dynamo.errors import boto_errors
+from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import values
 from sessions_dynamo.store.session_items import check_value_size
 from sessions_dynamo.store.times import seconds
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 class RegionEntries:
     """Writes them; ``LargeValues`` reads them, as any value apart from its session. Thread-safe."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str, session_ttl: timedelta) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, table: str, session_ttl: timedelta) -> None:
         self._table = table
         self._session_ttl = session_ttl
 
-    def put(self, session_id: str, region: str, value: Any) -> None:
+    def put(self, session_id: str, region: str, value: Any) -> Operation[None]:
         """Write one region's entry, kept for two session TTLs. Raises ``InvalidState`` or ``StateTooLarge``."""
         values.check_key(region)
         text = values.dumps(value)
         check_value_size(f"the entry of {region}", text)
-        with boto_errors(self._table):
-            self._dynamodb.put_item(
-                TableName=self._table,
-                Item={
-                    "session_id": {"S": schema.global_state_id(session_id, region)},
-                    "value": {"S": text},
-                    "updated_at": {"N": str(schema.now_ms())},
-                    schema.TTL_ATTRIBUTE: seconds(datetime.now(UTC) + 2 * self._session_ttl),
-                },
-            )
+        item = {
+            "session_id": {"S": schema.global_state_id(session_id, region)},
+            "value": {"S": text},
+            "updated_at": {"N": str(schema.now_ms())},
+            schema.TTL_ATTRIBUTE: seconds(datetime.now(UTC) + 2 * self._session_ttl),
+        }
+        yield from ask(self._table, "PutItem", Item=item)

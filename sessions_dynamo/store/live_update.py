@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from sessions_dynamo import schema
-from sessions_dynamo.errors import SessionNotFound, StateConflict, StorageError, boto_errors
+from sessions_dynamo.errors import SessionNotFound, StateConflict, StorageError
+from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import session_items
 from sessions_dynamo.store.session_items import Attributes, Update
-from sessions_dynamo.store.state import Changes, Fetch
+from sessions_dynamo.store.state import Changes
 from sessions_dynamo.store.times import seconds
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def update_live(
-    dynamodb: DynamoDBClient,
     table: str,
     session_id: str,
     principal: str | None,
     update: Update,
-    fetch: Fetch,
     *,
     returning: bool = False,
-) -> Attributes:
+) -> Operation[Attributes]:
     """Update a live session, unless ``principal`` is ``None`` that principal's; with ``returning`` the new attributes.
 
     Raises ``SessionNotFound``, ``StateConflict`` or ``StateTooLarge``; then nothing is changed.
@@ -42,25 +38,25 @@ def update_live(
     elif principal is not None:
         live.append("attribute_not_exists(principal)")
     try:
-        with boto_errors(table):
-            answer = dynamodb.update_item(
-                TableName=table,
-                Key={"session_id": {"S": session_id}},
-                UpdateExpression=update.expression,
-                ConditionExpression=" AND ".join([*live, *update.conditions]),
-                ExpressionAttributeNames={**update.names, "#ttl": schema.TTL_ATTRIBUTE},
-                ExpressionAttributeValues=bound,
-                ReturnValues="UPDATED_NEW" if returning else "NONE",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+        answer = yield from ask(
+            table,
+            "UpdateItem",
+            Key={"session_id": {"S": session_id}},
+            UpdateExpression=update.expression,
+            ConditionExpression=" AND ".join([*live, *update.conditions]),
+            ExpressionAttributeNames={**update.names, "#ttl": schema.TTL_ATTRIBUTE},
+            ExpressionAttributeValues=bound,
+            ReturnValues="UPDATED_NEW" if returning else "NONE",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
     except ClientError as exc:
-        raise _why_refused(session_id, principal, update.changes, exc.response.get("Item"), fetch) from exc
+        raise _why_refused(session_id, principal, update.changes, exc.response.get("Item")) from exc
     return dict(answer.get("Attributes", {}))
 
 
-def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any, fetch: Fetch) -> StorageError:
+def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any) -> StorageError:
     """The error for a false condition, told from the item as it stood."""
-    session = session_items.decode(item, fetch) if item else None
+    session = session_items.decode(item) if item else None
     if session is None or not session.is_live or (principal is not None and session.principal != principal):
         return not_found(session_id)
     if stale := session_items.stale_keys(changes, session.state.entries):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StateTooLarge
 from sessions_dynamo.store import values
-from sessions_dynamo.store.state import Changes, Entry, Fetch, Spilled, State
+from sessions_dynamo.store.state import Changes, Entry, Fetch, Spilled, State, refuse
 from sessions_dynamo.store.times import from_ms, from_seconds, seconds, to_ms
 
 SPILL_BYTES: Final = 4 * 1024
@@ -107,7 +107,7 @@ def encode_fields(fields: Mapping[str, Any]) -> Attributes:
     return {name: _FIELDS[name](value) for name, value in fields.items()}
 
 
-def decode(item: Attributes, fetch: Fetch) -> Session:
+def decode(item: Attributes, fetch: Fetch = refuse) -> Session:
     """The session of an item; ``fetch`` reads its large values when they are asked for."""
 
     def time_of(name: str) -> datetime | None:

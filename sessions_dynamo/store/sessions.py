@@ -1,35 +1,15 @@
-"""The store of sessions: one item a session, its state a map with one entry a key.
-
-A session whose ``ttl`` has passed, that was terminated, or that belongs to another principal is gone for every read
-and every condition here: DynamoDB's Time to Live deletes up to 48 hours late.
-"""
+"""The store of sessions: the operations on them, each driven to its end while the caller waits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from botocore.exceptions import ClientError
-
-from sessions_dynamo import client, metrics, schema
-from sessions_dynamo.conf import conf, forget_on_change
-from sessions_dynamo.errors import (
-    InvalidState,
-    SessionExists,
-    SessionNotFound,
-    StateConflict,
-    StateTooLarge,
-    boto_errors,
-)
-from sessions_dynamo.store import batches, session_items, times, values
-from sessions_dynamo.store.global_state import RegionEntries
-from sessions_dynamo.store.large_values import LargeValues
-from sessions_dynamo.store.live_update import not_found, update_live
-from sessions_dynamo.store.session_items import Attributes, Session, StateUpdate, Update
-from sessions_dynamo.store.state import State
-from sessions_dynamo.store.times import seconds
+from sessions_dynamo import client
+from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.operations import Driver, blocking, boto3_driver
+from sessions_dynamo.store.session_operations import SessionOperations
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,23 +19,33 @@ class SessionStore:
     """Creates, loads, saves and ends sessions. Thread-safe: one serves a whole process."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, table: str, *, session_ttl: timedelta, terminated_ttl: timedelta
+        self,
+        dynamodb: DynamoDBClient,
+        table: str,
+        *,
+        session_ttl: timedelta,
+        terminated_ttl: timedelta,
+        driver: Driver | None = None,
     ) -> None:
+        """``driver`` drives every operation; by default boto3 does, with this client."""
         self.dynamodb = dynamodb
         self.table = table
         self.session_ttl = session_ttl
         self.terminated_ttl = terminated_ttl
-        self._values = LargeValues(dynamodb, table, session_ttl)
-        self._regions = RegionEntries(dynamodb, table, session_ttl)
+        self.drive = driver or boto3_driver(dynamodb)
+        self.operations = SessionOperations(
+            table, session_ttl=session_ttl, terminated_ttl=terminated_ttl, fetch=self.large_value
+        )
 
     @classmethod
     def from_settings(cls, region: str | None = None, *, quick: bool = False) -> Self:
         """The store that the settings describe; ``region`` reads a replica, ``quick`` is for pages."""
+        described = SessionOperations.from_settings()
         return cls(
             client.dynamodb(region, quick=quick),
-            conf.DYNAMODB_SESSIONS_TABLE,
-            session_ttl=timedelta(hours=conf.SESSION_TTL_HOURS),
-            terminated_ttl=timedelta(hours=min(conf.SESSION_TTL_HOURS, conf.EVENT_TTL_HOURS)),
+            described.table,
+            session_ttl=described.session_ttl,
+            terminated_ttl=described.terminated_ttl,
         )
 
     @property
@@ -64,247 +54,26 @@ class SessionStore:
         meta = self.dynamodb.meta
         return f"DynamoDB table {self.table} in {meta.region_name} at {meta.endpoint_url}"
 
-    # --- Begin and read ---------------------------------------------------------------------------------------
+    create = blocking(SessionOperations.create)
+    load = blocking(SessionOperations.load)
+    peek = blocking(SessionOperations.peek)
+    exists = blocking(SessionOperations.exists)
+    large_value = blocking(SessionOperations.large_value)
 
-    def create(
-        self,
-        session_id: str | None = None,
-        *,
-        principal: str = "",
-        protocol_version: str | None = None,
-        client_params: Mapping[str, Any] | None = None,
-        state: State | None = None,
-    ) -> Session:
-        """Store a new session with its first state: one PutItem, and one for each large value.
+    save = blocking(SessionOperations.save)
+    touch = blocking(SessionOperations.touch)
+    update = blocking(SessionOperations.update)
+    subscribe = blocking(SessionOperations.subscribe)
+    unsubscribe = blocking(SessionOperations.unsubscribe)
+    subscribers = blocking(SessionOperations.subscribers)
+    incr = blocking(SessionOperations.incr)
 
-        An id is drawn where none is given. Raises ``SessionExists`` for an id that is taken, ``InvalidState`` for
-        one that cannot be an id, ``StateTooLarge``.
-        """
-        if session_id is None:
-            session_id = schema.new_session_id()
-        elif not schema.is_session_id(session_id):
-            raise InvalidState("A session id is 1 to 128 letters, digits, '-' and '_'.")
-        now = datetime.now(UTC)
-        state = State() if state is None else state
-        entries = self._values.entries(session_id, state.changes, {})
-        session = Session(
-            session_id=session_id,
-            created_at=times.from_ms(times.to_ms(now)),
-            last_activity=session_items.floor(now),
-            expires_at=times.from_seconds(seconds(now + self.session_ttl)),
-            principal=principal,
-            protocol_version=protocol_version,
-            client_params=dict(client_params) if client_params is not None else None,
-            state=state,
-        )
-        item = session_items.encode(session, entries)
-        self._values.put(state.changes, entries)
-        try:
-            with boto_errors(self.table):
-                self.dynamodb.put_item(
-                    TableName=self.table,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(session_id) OR #ttl <= :now",
-                    ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
-                    ExpressionAttributeValues={":now": seconds(now)},
-                )
-        except ClientError as exc:
-            self._values.delete_unused(entries.values(), lambda: self.peek(session_id))
-            raise SessionExists(f"There is a session {session_id!r} already.") from exc
-        except StateTooLarge:
-            self._values.delete(entries.values())
-            raise
-        state.saved(entries, self._values.fetch)
-        metrics.count("SessionCreated")
-        return session
+    terminate = blocking(SessionOperations.terminate)
+    delete = blocking(SessionOperations.delete)
+    delete_if_inactive = blocking(SessionOperations.delete_if_inactive)
 
-    def load(self, session_id: str, principal: str = "") -> Session:
-        """The live session of this principal, by a consistent read: another worker may have written just now.
-
-        Raises ``SessionNotFound`` alike for an unknown, expired, terminated or foreign session, so that an id tells
-        a stranger nothing.
-        """
-        session = self.peek(session_id)
-        if session is None or not session.is_live or session.principal != principal:
-            raise not_found(session_id)
-        return session
-
-    def peek(self, session_id: str) -> Session | None:
-        """The session as it is stored, live or not and whoever's; ``None`` where there is none. For staff."""
-        if not schema.is_session_id(session_id):
-            return None
-        with boto_errors(self.table):
-            answer = self.dynamodb.get_item(
-                TableName=self.table, Key={"session_id": {"S": session_id}}, ConsistentRead=True
-            )
-        item = answer.get("Item")
-        return session_items.decode(item, self._values.fetch) if item else None
-
-    def exists(self, session_id: str) -> bool:
-        """Whether a live session has this id."""
-        session = self.peek(session_id)
-        return session is not None and session.is_live
-
-    # --- Change -----------------------------------------------------------------------------------------------
-
-    def save(self, session: Session) -> None:
-        """Write the session's changed state as one unit, with its activity: one UpdateItem.
-
-        Without a change it only records activity. Raises ``SessionNotFound`` if the session ended meanwhile,
-        ``StateConflict`` if a key that was read has changed, ``StateTooLarge``; then nothing is changed.
-        """
-        changes = session.state.changes
-        if not changes:
-            self.touch(session)
-            return
-        stored = session.state.entries
-        written = self._values.entries(session.session_id, changes, stored)
-        entries = {key: entry for key, entry in stored.items() if key not in changes.removed} | written
-        self._values.put(changes, written)
-        try:
-            self._update(session, StateUpdate(self._activity(session), changes, written, stored))
-        except (SessionNotFound, StateConflict, StateTooLarge):
-            self._values.delete_unused(written.values(), lambda: self.peek(session.session_id))
-            raise
-        session.state.saved(entries, self._values.fetch)
-        self._values.delete(stored[key] for key in changes.keys if key in stored)
-
-    def touch(self, session: Session) -> None:
-        """Record activity and slide the expiry; at most one UpdateItem a minute.
-
-        Raises ``SessionNotFound`` if the session ended meanwhile.
-        """
-        if session_items.floor(datetime.now(UTC)) <= session.last_activity:
-            return
-        self._update(session, Update(self._activity(session)))
-
-    def update(self, session: Session, **fields: Any) -> None:
-        """Set ``initialized_at``, ``log_level``, ``protocol_version`` or ``client_params``, and record activity.
-
-        Raises ``SessionNotFound`` if the session ended meanwhile.
-        """
-        self._update(session, Update(self._activity(session) | session_items.encode_fields(fields)))
-        for name, value in fields.items():
-            setattr(session, name, value)
-
-    def subscribe(self, session: Session, uri: str) -> None:
-        """Add a resource to the session's subscriptions; raises ``SessionNotFound``."""
-        self._update(session, Update(self._activity(session), add={"subscriptions": {"SS": [uri]}}))
-        session.subscriptions |= {uri}
-
-    def subscribers(self, uri: str, session_ids: Sequence[str]) -> set[str]:
-        """Those of some sessions that are subscribed to a resource: one request for 100 of them."""
-        keys = [{"session_id": {"S": session_id}} for session_id in session_ids]
-        items = batches.get(self.dynamodb, self.table, keys, projection=("session_id", "subscriptions"))
-        return {item["session_id"]["S"] for item in items if uri in item.get("subscriptions", {}).get("SS", ())}
-
-    def unsubscribe(self, session: Session, uri: str) -> None:
-        """Remove a resource from the session's subscriptions; raises ``SessionNotFound``."""
-        self._update(session, Update(self._activity(session), delete={"subscriptions": {"SS": [uri]}}))
-        session.subscriptions -= {uri}
-
-    def incr(self, session: Session, name: str, by: int = 1) -> int:
-        """Add to a counter, at once and atomically, and return its new value; a counter begins at 0.
-
-        A lost answer makes the AWS client ask again, which may count twice. Raises ``SessionNotFound`` if the session
-        ended meanwhile, ``InvalidState`` for a name that is no key.
-        """
-        values.check_key(name)
-        new = self._update(session, Update(self._activity(session), counter=(name, by)), returning=True)
-        session.counters[name] = int(new["counters"]["M"][name]["N"])
-        return session.counters[name]
-
-    # --- End --------------------------------------------------------------------------------------------------
-
-    def terminate(self, session_id: str, principal: str | None = None) -> None:
-        """End a live session: gone for clients, still readable by staff until its shortened ``ttl``.
-
-        ``principal`` restricts it to that principal's session; ``None`` is for staff. Raises ``SessionNotFound``.
-        """
-        now = datetime.now(UTC)
-        ended = {
-            "terminated_at": {"N": str(times.to_ms(now))},
-            schema.TTL_ATTRIBUTE: seconds(now + self.terminated_ttl),
-        }
-        self._update_live(session_id, principal, Update(ended))
-        metrics.count("SessionTerminated")
-
-    def delete(self, session_id: str) -> bool:
-        """Delete a session's item, live or not, and its large values; whether there was one.
-
-        Its events stay: ``EventStore.delete`` removes them.
-        """
-        if not schema.is_session_id(session_id):
-            return False
-        with boto_errors(self.table):
-            answer = self.dynamodb.delete_item(
-                TableName=self.table, Key={"session_id": {"S": session_id}}, ReturnValues="ALL_OLD"
-            )
-        item = answer.get("Attributes")
-        self._values.delete(session_items.decode_entries(item or {}).values())
-        return bool(item)
-
-    def delete_if_inactive(self, session_id: str, *, now: datetime, idle_since: datetime | None = None) -> bool:
-        """Delete a session if its ``ttl`` is at or before ``now``, or it was last active before ``idle_since``.
-
-        The condition is judged on the item itself: the indexes may be behind a client that just came back.
-        """
-        condition = "#ttl <= :now"
-        bound = {":now": seconds(now)}
-        if idle_since is not None:
-            condition += " OR last_activity < :idle"
-            bound[":idle"] = {"N": str(times.to_ms(idle_since))}
-        try:
-            with boto_errors(self.table):
-                answer = self.dynamodb.delete_item(
-                    TableName=self.table,
-                    Key={"session_id": {"S": session_id}},
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
-                    ExpressionAttributeValues=bound,
-                    ReturnValues="ALL_OLD",
-                )
-        except ClientError:
-            return False
-        self._values.delete(session_items.decode_entries(answer.get("Attributes", {})).values())
-        metrics.count("SessionExpired")
-        return True
-
-    # --- global_state -----------------------------------------------------------------------------------------
-
-    def set_global_state(self, session: Session, region: str, value: Any) -> None:
-        """Write one region's entry: an item of its own, so that two regions never overwrite each other's.
-
-        It is kept for two session TTLs after its last write. Raises ``InvalidState`` or ``StateTooLarge``.
-        """
-        self._regions.put(session.session_id, region, value)
-
-    def get_global_state(self, session: Session, region: str, default: Any = None) -> Any:
-        """One region's entry, by a consistent read; ``default`` where there is none."""
-        text = self._values.text(schema.global_state_id(session.session_id, region))
-        return default if text is None else values.loads(text)
-
-    def _activity(self, session: Session) -> Attributes:
-        """What every write to a session sets besides its own change."""
-        now = datetime.now(UTC)
-        return {
-            "last_activity": {"N": str(times.to_ms(max(session_items.floor(now), session.last_activity)))},
-            schema.TTL_ATTRIBUTE: seconds(now + self.session_ttl),
-        }
-
-    def _update_live(
-        self, session_id: str, principal: str | None, update: Update, *, returning: bool = False
-    ) -> Attributes:
-        return update_live(
-            self.dynamodb, self.table, session_id, principal, update, self._values.fetch, returning=returning
-        )
-
-    def _update(self, session: Session, update: Update, *, returning: bool = False) -> Attributes:
-        new = self._update_live(session.session_id, session.principal, update, returning=returning)
-        session.last_activity = times.from_ms(int(update.attributes["last_activity"]["N"]))
-        session.expires_at = times.from_seconds(update.attributes[schema.TTL_ATTRIBUTE])
-        self._values.keep(session)
-        return new
+    set_global_state = blocking(SessionOperations.set_global_state)
+    get_global_state = blocking(SessionOperations.get_global_state)
 
 
 @cache

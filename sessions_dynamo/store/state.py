@@ -47,20 +47,25 @@ Fetch = Callable[[Spilled], str]
 """Reads the JSON text of a spilled value."""
 
 
-def _refuse(spilled: Spilled) -> str:
-    raise StorageError(f"This state was not loaded from a store, so {spilled.item_id} cannot be read.")
+def refuse(spilled: Spilled) -> str:
+    """The ``Fetch`` of a state that reads nothing by itself; raises ``StorageError``."""
+    raise StorageError(
+        f"A value of {spilled.size} bytes is kept apart from its session, and this state cannot ask DynamoDB for it:"
+        " read it first, and supply its text to the state."
+    )
 
 
 class State(MutableMapping[str, Any]):
     """The state of one session, for one unit of work; not shared between threads.
 
-    Reading a spilled value costs one GetItem. A bad key or value raises ``InvalidState`` at the assignment.
+    Reading a spilled value costs one GetItem, unless its text was supplied. A bad key or value raises
+    ``InvalidState`` at the assignment.
     """
 
-    def __init__(self, entries: Mapping[str, Entry] | None = None, fetch: Fetch = _refuse) -> None:
+    def __init__(self, entries: Mapping[str, Entry] | None = None, fetch: Fetch = refuse) -> None:
         self._entries: dict[str, Entry] = dict(entries or {})
         self._fetch = fetch
-        self._fetched: dict[str, str] = {}
+        self._fetched: dict[str, str] = {}  # By the item of each.
         self._changed: dict[str, str | None] = {}
         self._read: set[str] = set()
 
@@ -96,7 +101,21 @@ class State(MutableMapping[str, Any]):
 
     def needs_read(self, key: str) -> bool:
         """Whether getting this key now would cost a request."""
-        return key not in self._changed and key not in self._fetched and isinstance(self._entries.get(key), Spilled)
+        return self.spilled(key) is not None
+
+    def spilled(self, key: str) -> Spilled | None:
+        """What has to be read before this key can be got; ``None`` where getting it costs no request."""
+        entry = self._entries.get(key)
+        if key in self._changed or not isinstance(entry, Spilled) or entry.item_id in self._fetched:
+            return None
+        return entry
+
+    def supply(self, spilled: Spilled, text: str) -> None:
+        """Take the JSON text of a spilled value that was read elsewhere, so that getting it costs no request.
+
+        By the value, not by its key: the key may hold another by the time that the text is there.
+        """
+        self._fetched[spilled.item_id] = text
 
     def __getitem__(self, key: str) -> Any:
         if key in self._changed:
@@ -107,9 +126,9 @@ class State(MutableMapping[str, Any]):
         self._read.add(key)
         entry = self._entries[key]
         if isinstance(entry, Spilled):
-            if key not in self._fetched:
-                self._fetched[key] = self._fetch(entry)
-            entry = self._fetched[key]
+            if entry.item_id not in self._fetched:
+                self.supply(entry, self._fetch(entry))
+            entry = self._fetched[entry.item_id]
         return values.loads(entry)
 
     def __setitem__(self, key: str, value: Any) -> None:

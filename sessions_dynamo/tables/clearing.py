@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from sessions_dynamo import chunks, schema
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import THROTTLES, StorageError, StorageUnavailable, boto_errors, error_code
+from sessions_dynamo.operations import run
 from sessions_dynamo.store import batches
 from sessions_dynamo.tables.describing import forget_descriptions
 from sessions_dynamo.tables.descriptions import TableDescription
@@ -159,7 +160,7 @@ class _Clearing:
         while keys and not self._stop.is_set():
             refusal = None
             try:
-                left = batches.delete_once(self._client, self._table.name, keys)
+                left = run(self._client, batches.delete_once(self._table.name, keys))
             except StorageUnavailable as exc:
                 left, refusal = keys, exc
             if len(left) < len(keys):

@@ -19,6 +19,7 @@ import botocore.session
 from sessions_dynamo import chunks, schema
 from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import SessionNotFound, boto_errors
+from sessions_dynamo.operations import boto3_driver, run
 from sessions_dynamo.patience import patiently
 from sessions_dynamo.reading import item_kinds, scans
 from sessions_dynamo.reading.item_kinds import SessionsKind
@@ -126,7 +127,7 @@ class _Export:
         yield self._header(session_id)
         yield from self._sessions_page([] if session is None else [session])
         keys = [_key(schema.global_state_id(session_id, region)) for region in _regions(self._client.meta.region_name)]
-        for item in batches.get(self._client, self.sessions, keys):
+        for item in run(self._client, batches.get(self.sessions, keys)):
             yield self._item("sessions", item)
         yield from self._events_page(self._events_of(session_id))
         yield self._trailer()
@@ -166,8 +167,8 @@ class _Export:
 
     def _events_of(self, session_id: str, limit: int | None = None) -> Iterator[Item]:
         bound = {} if limit is None else {"Limit": limit}
-        return queries.query_all(
-            self._client,
+        return queries.stream(
+            boto3_driver(self._client),
             TableName=self.events,
             KeyConditionExpression="session_id = :session",
             ExpressionAttributeValues={":session": {"S": session_id}},
@@ -219,7 +220,7 @@ class _Export:
                 yield self._item("sessions", item)
 
     def _get(self, keys: list[Item]) -> list[Item]:
-        return list(batches.get(self._client, self.sessions, keys))
+        return run(self._client, batches.get(self.sessions, keys))
 
 
 def _key(item_id: str) -> Item:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError, boto_errors
+from sessions_dynamo.operations import run
 from sessions_dynamo.patience import patiently
 from sessions_dynamo.store import batches
 from sessions_dynamo.transfer.export_files import unpacked
@@ -235,7 +236,7 @@ class _Loader:
             new = [line for line in chunk if line.key not in there]
             if not self._dry_run:
                 items = [self._extended(line) for line in new]
-                patiently(partial(batches.put, self._client, name, items), stopped=self.stopped)
+                patiently(lambda: run(self._client, batches.put(name, items)), stopped=self.stopped)
         except StorageError as exc:
             raise ImportStopped(
                 f"At lines {chunk[0].number} to {chunk[-1].number}: {exc} Run the same command again: it goes on."
@@ -246,7 +247,7 @@ class _Loader:
     def _standing(self, table: TableKind, chunk: list[Line]) -> dict[tuple[str, ...], Item]:
         names = [key.name for key in TABLES[table].keys]
         keys = [{name: line.item[name] for name in names} for line in chunk]
-        items = batches.get(self._client, self._names[table], keys)
+        items = run(self._client, batches.get(self._names[table], keys))
         return {tuple(item[name]["S"] for name in names): item for item in items}
 
     def _is_same(self, item: Item, standing: Item) -> bool:

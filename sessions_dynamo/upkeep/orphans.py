@@ -79,5 +79,5 @@ def _is_old(item: dict[str, Any], kind: SessionsKind, session_ttl: timedelta) ->
 def _owners(store: SessionStore, session_ids: set[str]) -> dict[str, set[str]]:
     """The large values that each of these sessions points to; without those that do not exist."""
     keys = [{"session_id": {"S": session_id}} for session_id in sorted(session_ids)]
-    items = batches.get(store.dynamodb, store.table, keys, projection=("session_id", "state"))
+    items = store.drive(batches.get(store.table, keys, projection=("session_id", "state")))
     return {item["session_id"]["S"]: set(item_kinds.value_ids(item)) for item in items}

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from sessions_dynamo import schema
+from sessions_dynamo.operations import Driver, Operation, blocking
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Item, cut
 from sessions_dynamo.store.times import ahead
 from sessions_dynamo.workers.bus import SIGNAL_TTL
 from sessions_dynamo.workers.once import put_if_absent
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
+class ReplyOperations:
+    """Keeps each request's first answer, for ``SIGNAL_TTL``."""
 
-class Replies:
-    """Keeps each request's first answer, for ``SIGNAL_TTL``. Thread-safe."""
-
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, table: str) -> None:
         self._table = table
 
-    def put(self, session_id: str, request_id: str, message: str) -> bool:
+    def put(self, session_id: str, request_id: str, message: str) -> Operation[bool]:
         """Keep a client's answer (JSON text) to a request of ours; ``False`` for a second answer.
 
         Raises ``EventTooLarge`` before any write.
@@ -44,28 +40,41 @@ class Replies:
             {**_part_key(session_id, parts_id, number), "data": {"S": text}, schema.TTL_ATTRIBUTE: ttl}
             for number, text in enumerate(texts[1:], 1)
         ]
-        batches.put(self._dynamodb, self._table, parts)
-        return put_if_absent(self._dynamodb, self._table, item)
+        yield from batches.put(self._table, parts)
+        return (yield from put_if_absent(self._table, item))
 
-    def get(self, requests: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    def get(self, requests: Iterable[tuple[str, str]]) -> Operation[dict[tuple[str, str], str]]:
         """The answers that have come, by ``(session_id, request_id)``: one request for 100 of ordinary size."""
         keys = [
             {"session_id": {"S": session_id}, "event_id": {"S": schema.reply_id(request_id)}}
             for session_id, request_id in requests
         ]
-        return {
-            (item["session_id"]["S"], item["event_id"]["S"].removeprefix(schema.REPLY_PREFIX)): self._text(item)
-            for item in batches.get(self._dynamodb, self._table, keys)
-        }
+        found: dict[tuple[str, str], str] = {}
+        for item in (yield from batches.get(self._table, keys)):
+            request_id = item["event_id"]["S"].removeprefix(schema.REPLY_PREFIX)
+            found[item["session_id"]["S"], request_id] = yield from self._text(item)
+        return found
 
-    def _text(self, item: Item) -> str:
+    def _text(self, item: Item) -> Operation[str]:
         text: str = item["data"]["S"]
         if "parts" not in item:
             return text
         session_id, parts_id = item["session_id"]["S"], item["parts_id"]["S"]
         keys = [_part_key(session_id, parts_id, number) for number in range(1, int(item["parts"]["N"]) + 1)]
-        found = {part["event_id"]["S"]: part["data"]["S"] for part in batches.get(self._dynamodb, self._table, keys)}
+        parts = yield from batches.get(self._table, keys)
+        found = {part["event_id"]["S"]: part["data"]["S"] for part in parts}
         return text + "".join(found[key["event_id"]["S"]] for key in keys)
+
+
+class Replies:
+    """Clients' answers for a caller that waits. Thread-safe."""
+
+    def __init__(self, operations: ReplyOperations, driver: Driver) -> None:
+        self.operations = operations
+        self.drive = driver
+
+    put = blocking(ReplyOperations.put)
+    get = blocking(ReplyOperations.get)
 
 
 def _part_key(session_id: str, parts_id: str, number: int) -> Item:

@@ -1,255 +1,52 @@
-"""What workers tell each other about streams, through the events table.
-
-A POST's stream has an owner, which renews a lease, and one end, put only if absent. A session's standalone stream
-(GET) has one holder: the newest.
-"""
+"""The store of streams: the operations on them, each driven to its end while the caller waits."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
-from sessions_dynamo import schema
 from sessions_dynamo.conf import forget_on_change
-from sessions_dynamo.errors import EventTooLarge, boto_errors, error_code, is_conditional_failure
-from sessions_dynamo.store import batches, queries
-from sessions_dynamo.store.event_items import PART_BYTES, Event, Item
+from sessions_dynamo.operations import Driver, blocking
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.events import default_store as default_events
-from sessions_dynamo.store.times import ahead, is_expired
 from sessions_dynamo.workers.bus import Bus
-from sessions_dynamo.workers.once import ABSENT, put_if_absent
 from sessions_dynamo.workers.replies import Replies
+from sessions_dynamo.workers.stream_operations import (
+    MAX_DELIVERY,
+    MAX_DELIVERY_BYTES,
+    Lease,
+    StreamOperations,
+    Waiting,
+)
 
-MAX_DELIVERY: Final = 30
-"""Messages in one transaction: two items each and the holder's, of DynamoDB's 100."""
-MAX_DELIVERY_BYTES: Final = 1536 * 1024
-"""The text of one transaction, which is put in one item and deleted in another, of DynamoDB's 4 MB."""
-ATTEMPTS: Final = 6
-"""Tries of a write that meets another's transaction, with back-off: about 0.3 s in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Who serves a stream, for which request (JSON text of its id), and until when (ms) unless renewed."""
-
-    session_id: str
-    stream_id: str
-    owner: str
-    expires: int
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A message in a standalone stream's inbox."""
-
-    key: str
-    event_type: str
-    data: str
+__all__ = ["MAX_DELIVERY", "MAX_DELIVERY_BYTES", "Lease", "StreamStore", "Waiting", "default_store"]
 
 
 class StreamStore:
     """Leases, ends, holders and inboxes, with ``replies`` and the ``bus``. Thread-safe: one serves a whole process."""
 
-    def __init__(self, events: EventStore) -> None:
+    def __init__(self, events: EventStore, *, driver: Driver | None = None) -> None:
+        """``driver`` drives every operation; by default the one that drives ``events``."""
         self.events = events
-        self._dynamodb = events.dynamodb
-        self._table = events.table
-        self.replies = Replies(events.dynamodb, events.table)
-        self.bus = Bus(events.dynamodb, events.table)
+        self.drive = driver or events.drive
+        self.operations = StreamOperations(events.operations)
+        self.replies = Replies(self.operations.replies, self.drive)
+        self.bus = Bus(self.operations.bus, self.drive)
 
-    # --- Streams of a POST ------------------------------------------------------------------------------------
+    open = blocking(StreamOperations.open)
+    renew = blocking(StreamOperations.renew)
+    lease = blocking(StreamOperations.lease)
+    end = blocking(StreamOperations.end)
 
-    def open(self, lease: Lease, events: Sequence[Event]) -> None:
-        """Begin a stream: its lease and its first events in one batch."""
-        encoded = [self.events.encode(event) for event in events]
-        items = [self._lease(lease), *(part for _, parts in encoded for part in parts), *(item for item, _ in encoded)]
-        batches.put(self._dynamodb, self._table, items)
-        self.events.trim_by_chance(lease.session_id, len(events))
-
-    def renew(self, leases: Iterable[Lease]) -> None:
-        """Move the leases of streams: one request for 25."""
-        batches.put(self._dynamodb, self._table, [self._lease(lease) for lease in leases])
-
-    def lease(self, session_id: str, stream_id: str) -> Lease | None:
-        """A stream's lease, by a consistent read; ``None`` where the stream is unknown."""
-        item = self._get(session_id, schema.lease_id(stream_id))
-        if item is None or is_expired(item):
-            return None
-        request_id = item.get("request_id", {}).get("S")
-        return Lease(session_id, stream_id, item["owner"]["S"], int(item["lease_expires"]["N"]), request_id)
-
-    def end(self, event: Event) -> bool:
-        """Put a stream's end, with the response it carried, if it has none; whether this call ended it.
-
-        A paused owner that wakes and a resumer that saw its lease lapse cannot both end a stream.
-        """
-        item, parts = self.events.encode(replace(event, sequence=schema.END_SEQUENCE))
-        batches.put(self._dynamodb, self._table, parts)
-        ended = put_if_absent(self._dynamodb, self._table, item)
-        self.events.trim_by_chance(event.session_id, 1)
-        return ended
-
-    # --- The standalone stream --------------------------------------------------------------------------------
-
-    def claim(self, session_id: str, stream_id: str, owner: str) -> int:
-        """Become the holder of a session's standalone stream; the sequence of its newest event, -1 without one.
-
-        Whoever held it finds out at its next read or write.
-        """
-        answer = self._contended(
-            lambda: self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"session_id": {"S": session_id}, "event_id": {"S": schema.lease_id(stream_id)}},
-                UpdateExpression=(
-                    "SET #owner = :owner, lease_expires = :never, #ttl = :ttl, newest = if_not_exists(newest, :none)"
-                ),
-                ExpressionAttributeNames={"#owner": "owner", "#ttl": schema.TTL_ATTRIBUTE},
-                ExpressionAttributeValues={
-                    ":owner": {"S": owner},
-                    ":never": {"N": "0"},
-                    ":ttl": ahead(self.events.event_ttl),
-                    ":none": {"N": "-1"},
-                },
-                ReturnValues="ALL_NEW",
-            )
-        )
-        return int(answer["Attributes"]["newest"]["N"])
-
-    def send(self, session_id: str, stream_id: str, event_type: str, data: str) -> None:
-        """Leave a message for the holder; raises ``EventTooLarge``."""
-        _check_single_item(data)
-        item = {
-            "session_id": {"S": session_id},
-            "event_id": {"S": schema.inbox_id(stream_id)},
-            "message_type": {"S": event_type},
-            "data": {"S": data},
-            schema.TTL_ATTRIBUTE: ahead(self.events.event_ttl),
-        }
-        with boto_errors(self._table):
-            self._dynamodb.put_item(TableName=self._table, Item=item)
-
-    def inbox(self, session_id: str, stream_id: str) -> tuple[str | None, list[Waiting]]:
-        """The holder of a standalone stream and what waits for it, in one consistent Query."""
-        holder: str | None = None
-        waiting: list[Waiting] = []
-        for item in queries.query_all(
-            self._dynamodb,
-            TableName=self._table,
-            KeyConditionExpression="session_id = :session AND begins_with(event_id, :lease)",
-            ExpressionAttributeValues={":session": {"S": session_id}, ":lease": {"S": schema.lease_id(stream_id)}},
-            ConsistentRead=True,
-        ):
-            if "owner" in item:
-                holder = item["owner"]["S"]
-            elif not is_expired(item):
-                waiting.append(Waiting(item["event_id"]["S"], item["message_type"]["S"], item["data"]["S"]))
-        return holder, waiting
-
-    def deliver(self, owner: str, events: Sequence[Event], inbox_keys: Sequence[str] = ()) -> bool:
-        """Make events of a standalone stream, taking ``inbox_keys`` out of its inbox, in one transaction.
-
-        ``False``, and nothing is written, if ``owner`` no longer holds the stream or another took a message first:
-        no message becomes two events. At most ``MAX_DELIVERY`` events and, unless it is one, ``MAX_DELIVERY_BYTES``.
-        """
-        session_id, stream_id = events[0].session_id, events[0].stream_id
-        actions: list[Any] = [
-            {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": {"session_id": {"S": session_id}, "event_id": {"S": schema.lease_id(stream_id)}},
-                    # Kept with the holder: the events themselves expire and are trimmed, and no id may be used again.
-                    "UpdateExpression": "SET newest = :newest, #ttl = :ttl",
-                    "ConditionExpression": "#owner = :owner",
-                    "ExpressionAttributeNames": {"#owner": "owner", "#ttl": schema.TTL_ATTRIBUTE},
-                    "ExpressionAttributeValues": {
-                        ":owner": {"S": owner},
-                        ":newest": {"N": str(events[-1].sequence)},
-                        ":ttl": ahead(self.events.event_ttl),
-                    },
-                }
-            }
-        ]
-        for event in events:
-            _check_single_item(event.data)
-            put = {"TableName": self._table, "Item": self.events.encode(event)[0], "ConditionExpression": ABSENT}
-            actions.append({"Put": put})
-        for key in inbox_keys:
-            delete = {
-                "TableName": self._table,
-                "Key": {"session_id": {"S": session_id}, "event_id": {"S": key}},
-                "ConditionExpression": "attribute_exists(event_id)",
-            }
-            actions.append({"Delete": delete})
-        try:
-            self._contended(lambda: self._dynamodb.transact_write_items(TransactItems=actions))
-        except ClientError:
-            return False
-        self.events.trim_by_chance(session_id, len(events))
-        return True
-
-    # --- Inside -----------------------------------------------------------------------------------------------
-
-    def _lease(self, lease: Lease) -> Item:
-        item: Item = {
-            "session_id": {"S": lease.session_id},
-            "event_id": {"S": schema.lease_id(lease.stream_id)},
-            "owner": {"S": lease.owner},
-            "lease_expires": {"N": str(lease.expires)},
-            schema.TTL_ATTRIBUTE: ahead(self.events.event_ttl),
-        }
-        if lease.request_id is not None:
-            item["request_id"] = {"S": lease.request_id}
-        return item
-
-    def _get(self, session_id: str, key: str) -> Item | None:
-        with boto_errors(self._table):
-            answer = self._dynamodb.get_item(
-                TableName=self._table,
-                Key={"session_id": {"S": session_id}, "event_id": {"S": key}},
-                ConsistentRead=True,
-            )
-        return answer.get("Item")
-
-    def _contended(self, write: Callable[[], Any]) -> Any:
-        """The answer to a write, tried again where a transaction on one of its items was under way."""
-        with boto_errors(self._table):
-            for attempt in range(1, ATTEMPTS):
-                try:
-                    return write()
-                except ClientError as exc:
-                    if not _is_contention(exc):
-                        raise
-                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 (jitter, no secret)
-            return write()
+    claim = blocking(StreamOperations.claim)
+    send = blocking(StreamOperations.send)
+    inbox = blocking(StreamOperations.inbox)
+    deliver = blocking(StreamOperations.deliver)
 
 
 @cache
 def default_store() -> StreamStore:
     """The process's store, made on first use."""
     return StreamStore(default_events())
-
-
-def _check_single_item(data: str) -> None:
-    size = len(data.encode())
-    if size > PART_BYTES:
-        raise EventTooLarge(f"A message of {size} bytes is over the limit of {PART_BYTES} on this channel.")
-
-
-def _is_contention(exc: ClientError) -> bool:
-    """Whether a write was refused for a transaction that was under way, and for no condition."""
-    if error_code(exc) == "TransactionCanceledException":
-        reasons: list[dict[str, str]] = exc.response.get("CancellationReasons", [])  # type: ignore[assignment]
-        conflict = any(reason.get("Code") == "TransactionConflict" for reason in reasons)
-        return conflict and not is_conditional_failure(exc)
-    return error_code(exc) == "TransactionConflictException"
 
 
 forget_on_change(default_store.cache_clear, "DYNAMODB_", "AWS_", "EVENT_TTL_HOURS", "MAX_EVENTS_")

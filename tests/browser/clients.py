@@ -148,7 +148,8 @@ def say_much(url: str, size: int) -> str:
 def wait_for_calls(session_id: str, count: int) -> None:
     """Return once so many calls of a session are recorded: the site does that in the background."""
     deadline = time.monotonic() + RECORD_SECONDS
-    while len(calls.recent_calls(events.default_store(), session_id)) < count:
+    store = events.default_store()
+    while len(store.drive(calls.recent_calls(store.table, session_id))) < count:
         if time.monotonic() > deadline:
             raise AssertionError(f"Fewer than {count} calls of {session_id} were recorded")
         time.sleep(0.1)

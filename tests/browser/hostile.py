@@ -78,7 +78,5 @@ def odd_items() -> None:
         Session(odd, now, now, now + timedelta(hours=1), client_params={"clientInfo": {"name": odd, "version": odd}})
         for odd in ODD_IDS
     ]
-    batches.put(
-        sessions.dynamodb, sessions.table, [session_items.encode(shape, {"key": '"value"'}) for shape in shapes]
-    )
+    sessions.drive(batches.put(sessions.table, [session_items.encode(shape, {"key": '"value"'}) for shape in shapes]))
     events.append([Event(odd, schema.time_ordered_id(), 0, odd, json.dumps(odd), now) for odd in ODD_IDS])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sessions_dynamo import schema
-from sessions_dynamo.store import batches, calls, event_items, events, session_items, sessions, times
+from sessions_dynamo.store import batches, call_recorder, calls, event_items, events, session_items, sessions, times
 from sessions_dynamo.store.session_items import Session
 from tests.browser import clients, hostile
 
@@ -72,7 +72,7 @@ def older_sessions() -> None:
     """Sessions of the last day with their calls and events, the same at every run but for their ids and times."""
     chance = random.Random(5)
     store, event_store = sessions.default_store(), events.default_store()
-    recorder = calls.CallRecorder(event_store)
+    recorder = call_recorder.CallRecorder(event_store)
     items = []
     for number in range(OLDER_SESSIONS):
         created = datetime.now(UTC) - timedelta(minutes=20 + 10 * number)
@@ -111,7 +111,7 @@ def older_sessions() -> None:
             stream_id = schema.time_ordered_id(times.to_ms(created))
             event_store.append([event_items.Event(session.session_id, stream_id, 0, method, message, created)])
     recorder.close()
-    batches.put(store.dynamodb, store.table, items)
+    store.drive(batches.put(store.table, items))
 
 
 def _change(session_id: str, **moved: datetime) -> None:

@@ -32,7 +32,7 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "mcpsite.server": (SERVE,),
     "mcpsite.try_it": (SERVE,),
     # Threads of a process that serves; sessions_expire has metrics too.
-    "sessions_dynamo.store.calls:CallRecorder": (SERVE,),
+    "sessions_dynamo.store.call_recorder:CallRecorder": (SERVE,),
     "sessions_dynamo.metrics.reporter": (SERVE, OPERATE),
     # DYNAMODB_CREATE_TABLES, which the embedded DynamoDB has on.
     "sessions_dynamo.tables.startup": (OPERATE,),

@@ -31,7 +31,7 @@ def test_the_work_of_a_pool_is_that_of_whoever_gave_it() -> None:
 
 
 def test_a_thread_that_serves_is_not_its_starters() -> None:
-    recorder = ("sessions_dynamo.store.calls:CallRecorder._run", "sessions_dynamo.store.batches:write")
+    recorder = ("sessions_dynamo.store.call_recorder:CallRecorder._run", "sessions_dynamo.operations:run")
 
     assert caller([recorder, (SETUP,)]).roles == (SERVE,)
 

@@ -13,17 +13,18 @@ import pytest
 from django.test import override_settings
 
 from sessions_dynamo import client, schema
+from sessions_dynamo.operations import run
 from sessions_dynamo.reading import session_list
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store import (
     batches,
-    calls,
-    events,
+    call_recorder,
+    event_operations,
     global_state,
     large_values,
     live_update,
     session_items,
-    sessions,
+    session_operations,
 )
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
@@ -61,7 +62,7 @@ def store_tables(made_tables: StoreTables) -> Iterator[StoreTables]:
     yield made_tables
     for table, name in ((schema.SESSIONS, made_tables.sessions), (schema.EVENTS, made_tables.events)):
         keys = [{key.name: item[key.name] for key in table.keys} for item in raw_items(made_tables.dynamodb, name)]
-        batches.delete(made_tables.dynamodb, name, keys)
+        run(made_tables.dynamodb, batches.delete(name, keys))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def session_pages(session_store: SessionStore) -> SessionList:
 @pytest.fixture
 def event_store(store_tables: StoreTables, monkeypatch: pytest.MonkeyPatch) -> EventStore:
     """The store of events; TTL 6 hours, 1,000 events a session, and no trim unless a test asks for one."""
-    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 1.0))
+    monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: 1.0))
     return EventStore(store_tables.dynamodb, store_tables.events, event_ttl=timedelta(hours=6), max_events=1000)
 
 
@@ -102,7 +103,16 @@ def wire(store_tables: StoreTables) -> Iterator[Wire]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The store's clock, at ten seconds past the minute."""
     stopped = Clock(session_items.floor(datetime.now(UTC)) + timedelta(seconds=10))
-    for module in (calls, events, global_state, large_values, live_update, session_items, session_list, sessions):
+    for module in (
+        call_recorder,
+        event_operations,
+        global_state,
+        large_values,
+        live_update,
+        session_items,
+        session_list,
+        session_operations,
+    ):
         monkeypatch.setattr(module, "datetime", stopped.datetime)
     monkeypatch.setattr(schema, "now_ms", stopped.now_ms)
     return stopped

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sessions_dynamo import schema
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
@@ -64,8 +65,8 @@ def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
         "L": {"L": [{"NULL": True}, {"BOOL": False}, {"M": {}}, {"B": b"\x80"}]},
         "M": {"M": {"S": {"S": ""}, "N": {"N": "0"}, "deeper": {"M": {"L": {"L": []}}}}},
     }
-    batches.put(events.dynamodb, events.table, [every_type])
-    batches.put(sessions.dynamodb, sessions.table, [{"session_id": {"S": "none of ours#"}, "B": {"B": b"\x00\xff"}}])
+    events.drive(batches.put(events.table, [every_type]))
+    sessions.drive(batches.put(sessions.table, [{"session_id": {"S": "none of ours#"}, "B": {"B": b"\x00\xff"}}]))
 
 
 def make_many(sessions: SessionStore, events: EventStore, count: int) -> None:

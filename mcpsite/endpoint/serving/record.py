@@ -12,7 +12,8 @@ from mcpsite.endpoint.serving.served import served_server
 from mcpsite.endpoint.wire.answers import Reply
 from sessions_dynamo import metrics
 from sessions_dynamo.conf import conf
-from sessions_dynamo.store.calls import Call, body_for_record, default_recorder
+from sessions_dynamo.store.call_recorder import default_recorder
+from sessions_dynamo.store.calls import Call, body_for_record
 
 MAX_NAME_CHARACTERS = 256
 

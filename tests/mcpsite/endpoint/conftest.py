@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sessions_dynamo import schema
-from sessions_dynamo.store import events
+from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.streams import StreamStore, default_store
 from tests.mcpsite.endpoint.streams.support import new_session
@@ -39,7 +39,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.fixture(autouse=True)
 def _never_trim(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance would have it now and then, and it would be counted."""
-    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 1.0))
+    monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: 1.0))
 
 
 @pytest.fixture

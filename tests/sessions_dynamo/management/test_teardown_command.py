@@ -17,6 +17,7 @@ from pytest_django import Settings
 from sessions_dynamo.backups import on_demand
 from sessions_dynamo.client import aws_client
 from sessions_dynamo.client import dynamodb as dynamodb_client
+from sessions_dynamo.operations import run
 from sessions_dynamo.store import batches
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.names import named_tables
@@ -59,7 +60,7 @@ def held(client: DynamoDBClient, table: str) -> int:
 def sessions(settings: Settings, dynamodb: DynamoDBClient) -> str:
     """The sessions table's name; it holds three items."""
     name = str(settings.DYNAMODB_SESSIONS_TABLE)
-    batches.put(dynamodb, name, ({"session_id": {"S": session_id}} for session_id in "abc"))
+    run(dynamodb, batches.put(name, ({"session_id": {"S": session_id}} for session_id in "abc")))
     return name
 
 
@@ -131,7 +132,7 @@ class TestOptions:
     ) -> None:
         def write(params: dict[str, Any], **_: Any) -> None:
             if params.get("Select") == "COUNT" and params["TableName"] == sessions:
-                batches.put(dynamodb, sessions, ({"session_id": {"S": session_id}} for session_id in "de"))
+                run(dynamodb, batches.put(sessions, ({"session_id": {"S": session_id}} for session_id in "de")))
 
         # After the last deletion, before the count of what is left.
         with hooked(dynamodb, "before-parameter-build.dynamodb.Scan", write):
@@ -570,8 +571,8 @@ class TestCutShort:
 def fill(client: DynamoDBClient, sessions: str, events: str) -> None:
     """Both tables, with a session and two events of it: one batch for each table, as one segment holds a session."""
     setup.ensure_tables(client=client)
-    batches.put(client, sessions, [{"session_id": {"S": "a"}}])
-    batches.put(client, events, ({"session_id": {"S": "a"}, "event_id": {"S": event}} for event in "12"))
+    run(client, batches.put(sessions, [{"session_id": {"S": "a"}}]))
+    run(client, batches.put(events, ({"session_id": {"S": "a"}, "event_id": {"S": event}} for event in "12")))
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,8 @@ import pytest
 from sessions_dynamo import schema
 from sessions_dynamo.reading import activity, entries
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
 from tests.sessions_dynamo.support import Wire
@@ -34,14 +35,14 @@ def add_sessions(store: SessionStore, times: list[datetime]) -> None:
         }
         for session_id, at in zip(ids, times, strict=True)
     ]
-    batches.put(store.dynamodb, store.table, items)
+    store.drive(batches.put(store.table, items))
 
 
 def add_calls(store: EventStore, times: list[datetime], *, method: str = "tools/call", outcome: str = "ok") -> None:
     """Served calls, each of another session."""
     recorder = CallRecorder(store)
     calls = [Call(f"session-{number}", at, method, outcome, 1.0, tool="add") for number, at in enumerate(times)]
-    batches.put(store.dynamodb, store.table, [recorder._item(call) for call in calls])
+    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
 
 
 class TestSessions:

@@ -31,7 +31,7 @@ def seven_sessions(session_store: SessionStore) -> list[str]:
 
 
 def test_a_query_is_read_to_its_last_page(session_store: SessionStore, seven_sessions: list[str], wire: Wire) -> None:
-    items = list(queries.query_all(session_store.dynamodb, **_of_principal(session_store, Limit=2)))
+    items = session_store.drive(queries.query_all(**_of_principal(session_store, Limit=2)))
     assert sorted(item["session_id"]["S"] for item in items) == sorted(seven_sessions)
     assert len(wire.of("Query")) == 4
 
@@ -39,13 +39,24 @@ def test_a_query_is_read_to_its_last_page(session_store: SessionStore, seven_ses
 def test_a_query_reads_no_page_that_is_not_asked_for(
     session_store: SessionStore, seven_sessions: list[str], wire: Wire
 ) -> None:
-    items = queries.query_all(session_store.dynamodb, **_of_principal(session_store, Limit=2))
+    items = queries.stream(session_store.drive, **_of_principal(session_store, Limit=2))
     assert len([next(items), next(items)]) == 2
     assert len(wire.of("Query")) == 1
+    assert len(list(items)) == 5
+    assert len(wire.of("Query")) == 4
+
+
+def test_a_query_ends_with_the_page_that_is_enough(
+    session_store: SessionStore, seven_sessions: list[str], wire: Wire
+) -> None:
+    query = _of_principal(session_store, Limit=2)
+    items = session_store.drive(queries.query_all(enough=lambda items: len(items) >= 3, **query))
+    assert len(items) == 4
+    assert len(wire.of("Query")) == 2
 
 
 def test_a_count_is_of_every_page(session_store: SessionStore, seven_sessions: list[str], wire: Wire) -> None:
-    assert queries.count_all(session_store.dynamodb, **_of_principal(session_store, Limit=2)) == 7
+    assert session_store.drive(queries.count_all(**_of_principal(session_store, Limit=2))) == 7
     assert len(wire.of("Query")) == 4
     assert all(query["Select"] == "COUNT" for query in wire.of("Query"))
 
@@ -53,7 +64,7 @@ def test_a_count_is_of_every_page(session_store: SessionStore, seven_sessions: l
 def test_a_query_that_dynamodb_refuses_is_a_storage_error(session_store: SessionStore) -> None:
     query = _of_principal(session_store, IndexName="NoSuchIndex")
     with pytest.raises(IndexMissing, match="dynamodb_setup"):
-        list(queries.query_all(session_store.dynamodb, **query))
+        session_store.drive(queries.query_all(**query))
 
 
 def _cursor(session_pages: SessionList, order: Order = "last_activity", *, newest_first: bool = True) -> str:

@@ -37,7 +37,7 @@ def put(store: SessionStore, sessions: Iterable[Session]) -> None:
         if session.terminated_at is not None:
             item["terminated_at"] = {"N": str(times.to_ms(session.terminated_at))}
         items.append(item)
-    batches.put(store.dynamodb, store.table, items)
+    store.drive(batches.put(store.table, items))
 
 
 @pytest.fixture

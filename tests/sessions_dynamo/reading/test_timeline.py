@@ -10,7 +10,8 @@ from sessions_dynamo import schema
 from sessions_dynamo.reading import timeline
 from sessions_dynamo.reading.entries import Entry, Show
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.workers.streams import Lease, StreamStore
@@ -36,7 +37,7 @@ def event(
 
 def add_calls(store: EventStore, *calls: Call) -> None:
     recorder = CallRecorder(store)
-    batches.put(store.dynamodb, store.table, [recorder._item(call) for call in calls])
+    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
 
 
 def call(seconds: float, outcome: str = "ok", method: str = "tools/call", tool: str | None = "add") -> Call:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from sessions_dynamo import client
+from sessions_dynamo import client, operations
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.operations import run
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.events import EventStore
 from tests.sessions_dynamo.support import Wire, raw_items
@@ -32,31 +33,31 @@ def test_any_number_of_items_is_put_read_and_deleted(event_store: EventStore, wi
     dynamodb, table = event_store.dynamodb, event_store.table
     items = [{**key(number), "data": {"S": "x" * 10}} for number in range(110)]
     with wire.counting() as requests:
-        assert batches.put(dynamodb, table, iter(items)) == 110
+        assert run(dynamodb, batches.put(table, iter(items))) == 110
     assert requests == {"BatchWriteItem": 5}
     with wire.counting() as requests:
-        read = list(batches.get(dynamodb, table, (key(number) for number in range(120))))
+        read = run(dynamodb, batches.get(table, (key(number) for number in range(120))))
     assert requests == {"BatchGetItem": 2}
     assert sorted(item["event_id"]["S"] for item in read) == [f"{number:04d}" for number in range(110)]
     assert all("data" in item for item in read)
     with wire.counting() as requests:
-        assert batches.delete(dynamodb, table, (key(number) for number in range(5, 120))) == 115
+        assert run(dynamodb, batches.delete(table, (key(number) for number in range(5, 120)))) == 115
     assert requests == {"BatchWriteItem": 5}
     assert len(raw_items(dynamodb, table)) == 5
 
 
 def test_reads_are_consistent_and_of_the_attributes_asked_for(event_store: EventStore, wire: Wire) -> None:
-    batches.put(event_store.dynamodb, event_store.table, [{**key(1), "timestamp": {"N": "1"}, "data": {"S": "x"}}])
-    (item,) = batches.get(event_store.dynamodb, event_store.table, [key(1)], projection=["event_id", "timestamp"])
+    event_store.drive(batches.put(event_store.table, [{**key(1), "timestamp": {"N": "1"}, "data": {"S": "x"}}]))
+    (item,) = event_store.drive(batches.get(event_store.table, [key(1)], projection=["event_id", "timestamp"]))
     assert item == {"event_id": {"S": "0001"}, "timestamp": {"N": "1"}}
     (request,) = wire.of("BatchGetItem")
     assert request["RequestItems"][event_store.table]["ConsistentRead"] is True
 
 
 def test_an_empty_batch_costs_nothing(event_store: EventStore, wire: Wire) -> None:
-    assert batches.put(event_store.dynamodb, event_store.table, []) == 0
-    assert batches.delete(event_store.dynamodb, event_store.table, []) == 0
-    assert list(batches.get(event_store.dynamodb, event_store.table, [])) == []
+    assert event_store.drive(batches.put(event_store.table, [])) == 0
+    assert event_store.drive(batches.delete(event_store.table, [])) == 0
+    assert event_store.drive(batches.get(event_store.table, [])) == []
     assert not wire.requests
 
 
@@ -67,7 +68,7 @@ def test_an_empty_batch_costs_nothing(event_store: EventStore, wire: Wire) -> No
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, none of them waited for."""
     made: list[float] = []
-    monkeypatch.setattr(batches, "time", SimpleNamespace(sleep=made.append))
+    monkeypatch.setattr(operations, "time", SimpleNamespace(sleep=made.append))
     return made
 
 
@@ -91,7 +92,7 @@ def test_items_left_unwritten_are_sent_again_and_those_alone(
     for sent, left in (([first, second, third], [second, third]), ([second, third], [third]), ([third], [])):
         answer = {"UnprocessedItems": {"table": left} if left else {}}
         stubber.add_response("batch_write_item", answer, {"RequestItems": {"table": sent}})
-    assert batches.delete(dynamodb, "table", [key(1), key(2), key(3)]) == 3
+    assert run(dynamodb, batches.delete("table", [key(1), key(2), key(3)])) == 3
     assert len(pauses) == 2
 
 
@@ -106,7 +107,7 @@ def test_keys_left_unread_are_asked_for_again_and_those_alone(
             {"Responses": {"table": found}, "UnprocessedKeys": more},
             {"RequestItems": {"table": {"Keys": sent, "ConsistentRead": True}}},
         )
-    assert list(batches.get(dynamodb, "table", [key(1), key(2)])) == [key(2), key(1)]
+    assert run(dynamodb, batches.get("table", [key(1), key(2)])) == [key(2), key(1)]
     assert len(pauses) == 1
 
 
@@ -115,13 +116,13 @@ def test_pauses_grow_and_end_in_an_error(stubbed: tuple[DynamoDBClient, Stubber]
     for _ in range(batches.ATTEMPTS):
         stubber.add_response("batch_write_item", {"UnprocessedItems": {"table": requests_of(key(1))}})
     with pytest.raises(StorageUnavailable, match="throttled table"):
-        batches.delete(dynamodb, "table", [key(1)])
+        run(dynamodb, batches.delete("table", [key(1)]))
     assert all(0 <= pause <= 0.05 * 2**attempt for attempt, pause in enumerate(pauses))
     for _ in range(batches.ATTEMPTS):
         unread = {"table": {"Keys": [key(1)]}}
         stubber.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": unread})
     with pytest.raises(StorageUnavailable, match="throttled table"):
-        list(batches.get(dynamodb, "table", [key(1)]))
+        run(dynamodb, batches.get("table", [key(1)]))
 
 
 @pytest.mark.parametrize(
@@ -131,4 +132,4 @@ def test_a_batch_that_is_throttled_as_a_whole_says_so(stubbed: tuple[DynamoDBCli
     dynamodb, stubber = stubbed
     stubber.add_client_error("batch_write_item", code)
     with pytest.raises(StorageUnavailable, match=f"throttled BatchWriteItem on table .{code}"):
-        batches.put(dynamodb, "table", [key(1)])
+        run(dynamodb, batches.put("table", [key(1)]))

@@ -13,15 +13,10 @@ from typing import Any
 import pytest
 
 from sessions_dynamo.errors import StorageUnavailable
-from sessions_dynamo.store import batches, calls
-from sessions_dynamo.store.calls import (
-    MAX_BODY_BYTES,
-    Call,
-    CallRecorder,
-    body_for_record,
-    default_recorder,
-    recent_calls,
-)
+from sessions_dynamo.operations import Operation
+from sessions_dynamo.store import batches, call_recorder
+from sessions_dynamo.store.call_recorder import CallRecorder, default_recorder
+from sessions_dynamo.store.calls import MAX_BODY_BYTES, Call, body_for_record, recent_calls
 from sessions_dynamo.store.events import EventStore
 from tests.sessions_dynamo.support import Wire, raw_items
 from tests.sessions_dynamo.wire import answering, error
@@ -33,6 +28,10 @@ CALL = Call("abc", AT, "tools/call", "ok", 12.345, tool="store_app_state", reque
 def later(seconds: int, **more: Any) -> Call:
     """A call so many seconds later."""
     return replace(CALL, at=AT + timedelta(seconds=seconds), **more)
+
+
+def recent(store: EventStore, session_id: str, limit: int = 50) -> list[Call]:
+    return store.drive(recent_calls(store.table, session_id, limit))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -55,9 +54,9 @@ def test_a_call_is_read_back_equal(recorder: CallRecorder, event_store: EventSto
     for call in (CALL, bare, bodies, replace(CALL, session_id="other")):
         recorder.record(call)
     recorder.close()
-    assert recent_calls(event_store, "abc") == [bodies, bare, CALL]
-    assert recent_calls(event_store, "abc", limit=2) == [bodies, bare]
-    assert recent_calls(event_store, "unknown") == []
+    assert recent(event_store, "abc") == [bodies, bare, CALL]
+    assert recent(event_store, "abc", limit=2) == [bodies, bare]
+    assert recent(event_store, "unknown") == []
 
 
 def test_a_limited_list_of_calls_is_one_request(recorder: CallRecorder, event_store: EventStore, wire: Wire) -> None:
@@ -65,7 +64,7 @@ def test_a_limited_list_of_calls_is_one_request(recorder: CallRecorder, event_st
         recorder.record(later(number))
     recorder.close()
     with wire.counting() as requests:
-        assert recent_calls(event_store, "abc", limit=2) == [later(4), later(3)]
+        assert recent(event_store, "abc", limit=2) == [later(4), later(3)]
     assert requests == {"Query": 1}
 
 
@@ -75,16 +74,16 @@ def test_calls_are_written_25_to_a_request_and_the_rest_at_the_end(
     for number in range(60):
         recorder.record(later(number))
     recorder.close()
-    assert len(recent_calls(event_store, "abc", limit=100)) == 60
+    assert len(recent(event_store, "abc", limit=100)) == 60
     assert [len(request["RequestItems"][event_store.table]) for request in wire.of("BatchWriteItem")] == [25, 25, 10]
 
 
 def test_a_call_waits_no_longer_than_the_linger(
     recorder: CallRecorder, event_store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(call_recorder, "LINGER_SECONDS", 0.05)
     recorder.record(CALL)
-    wait_until(lambda: recent_calls(event_store, "abc"))
+    wait_until(lambda: recent(event_store, "abc"))
 
 
 def test_calls_expire_with_the_events_and_are_none(recorder: CallRecorder, event_store: EventStore) -> None:
@@ -103,7 +102,7 @@ def test_a_text_too_large_for_an_item_costs_no_other_call(recorder: CallRecorder
     recorder.record(later(2, method=huge))
     recorder.record(CALL)
     recorder.close()
-    method, bodies, call = recent_calls(event_store, "abc")
+    method, bodies, call = recent(event_store, "abc")
     assert call == CALL
     for text in (method.method, bodies.tool, bodies.request_body, bodies.response_body):
         assert text == "é" * (MAX_BODY_BYTES // 2)
@@ -115,7 +114,7 @@ def test_a_dynamodb_that_fails_is_logged_and_the_next_calls_are_recorded(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(calls, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(call_recorder, "LINGER_SECONDS", 0.01)
     throttled = error("ThrottlingException", "slow down")
     with caplog.at_level(logging.WARNING):
         with answering(event_store.dynamodb, "BatchWriteItem", throttled):
@@ -123,19 +122,19 @@ def test_a_dynamodb_that_fails_is_logged_and_the_next_calls_are_recorded(
             wait_until(lambda: "1 served calls were not recorded" in caplog.text)
         recorder.record(later(1))
         recorder.close()
-    assert recent_calls(event_store, "abc") == [later(1)]
+    assert recent(event_store, "abc") == [later(1)]
 
 
 def test_a_call_that_cannot_be_encoded_stops_no_other(
     recorder: CallRecorder, event_store: EventStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(calls, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(call_recorder, "LINGER_SECONDS", 0.01)
     with caplog.at_level(logging.WARNING):
         recorder.record(replace(CALL, session_id="\ud800"))
         wait_until(lambda: "1 served calls were not recorded" in caplog.text)
     recorder.record(CALL)
     recorder.close()
-    assert recent_calls(event_store, "abc") == [CALL]
+    assert recent(event_store, "abc") == [CALL]
 
 
 class Blocked:
@@ -145,7 +144,8 @@ class Blocked:
         self.entered, self.released = threading.Event(), threading.Event()
         self.written = 0
 
-    def __call__(self, dynamodb: object, table: str, items: list[object]) -> int:
+    def __call__(self, table: str, items: list[object]) -> Operation[int]:
+        yield from ()
         self.entered.set()
         assert self.released.wait(10)
         self.written += len(items)
@@ -156,7 +156,7 @@ class Blocked:
 def blocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocked]:
     put = Blocked()
     monkeypatch.setattr(batches, "put", put)
-    monkeypatch.setattr(calls, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(call_recorder, "LINGER_SECONDS", 0.0)
     yield put
     put.released.set()
 
@@ -169,7 +169,7 @@ def unconnected_store() -> EventStore:
 def test_calls_over_the_limit_are_dropped_and_the_drop_is_logged(
     blocked: Blocked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(calls, "MAX_WAITING", 5)
+    monkeypatch.setattr(call_recorder, "MAX_WAITING", 5)
     recorder = CallRecorder(unconnected_store())
     recorder.record(CALL)
     assert blocked.entered.wait(10)
@@ -185,7 +185,7 @@ def test_calls_over_the_limit_are_dropped_and_the_drop_is_logged(
 
 
 def test_closing_takes_no_longer_than_its_timeout(blocked: Blocked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MAX_WAITING", 2)
+    monkeypatch.setattr(call_recorder, "MAX_WAITING", 2)
     recorder = CallRecorder(unconnected_store())
     recorder.record(CALL)
     assert blocked.entered.wait(10)
@@ -209,7 +209,7 @@ def test_a_closed_recorder_begins_again(recorder: CallRecorder, event_store: Eve
     for number in range(2):
         recorder.record(later(number))
         recorder.close()
-    assert recent_calls(event_store, "abc") == [later(1), CALL]
+    assert recent(event_store, "abc") == [later(1), CALL]
 
 
 def test_the_process_has_one_recorder() -> None:
@@ -217,7 +217,8 @@ def test_the_process_has_one_recorder() -> None:
 
 
 def test_a_recorder_says_what_storage_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def unavailable(*_: object) -> int:
+    def unavailable(*_: object) -> Operation[int]:
+        yield from ()
         raise StorageUnavailable("Cannot reach the table")
 
     monkeypatch.setattr(batches, "put", unavailable)

@@ -14,8 +14,10 @@ from pytest_django import Settings
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageUnavailable
-from sessions_dynamo.store import batches, events
+from sessions_dynamo.operations import Operation
+from sessions_dynamo.store import batches, event_operations
 from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
+from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.events import EventStore, default_store
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 from tests.sessions_dynamo.wire import answering, error
@@ -100,10 +102,10 @@ def test_an_event_expires_after_the_event_ttl_for_every_read(event_store: EventS
 def test_all_items_of_a_large_event_expire_together(event_store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(100))
 
-    def next_second(self: EventStore) -> dict[str, str]:
+    def next_second(self: EventOperations) -> dict[str, str]:
         return {"N": str(2_000_000_000 + next(seconds))}
 
-    monkeypatch.setattr(EventStore, "_ttl", next_second)
+    monkeypatch.setattr(EventOperations, "_ttl", next_second)
     event_store.append([event(0, "x" * 3 * PART_BYTES)])
     assert len({item["ttl"]["N"] for item in raw_items(event_store.dynamodb, event_store.table)}) == 1
 
@@ -205,7 +207,7 @@ def test_items_of_other_kinds_are_no_events(among_others: EventStore) -> None:
 
 def test_trimming_counts_and_deletes_events_alone(among_others: EventStore) -> None:
     among_others.append([*stream_of(2), *stream_of(1, stream=LATE)])
-    among_others.max_events = 2
+    among_others.operations.max_events = 2
     assert among_others.trim("abc") == 1
     kept = keys_of(among_others)
     assert schema.lease_id(EARLY) in kept, "a stream whose events are trimmed may be running"
@@ -228,7 +230,7 @@ def test_trimming_goes_by_the_time_of_an_event_and_not_of_its_stream(event_store
     # As a session's standalone stream: begun first, and still in use.
     early[3:] = [replace(one, timestamp=one.timestamp + timedelta(minutes=2)) for one in early[3:]]
     event_store.append([*early, *late])
-    event_store.max_events = 5
+    event_store.operations.max_events = 5
     assert event_store.trim("abc") == 4
     assert event_store.since("abc") == [*early[3:], *late[1:]]
 
@@ -236,7 +238,7 @@ def test_trimming_goes_by_the_time_of_an_event_and_not_of_its_stream(event_store
 def test_a_stream_loses_its_lease_with_its_end(among_others: EventStore) -> None:
     ended = [*stream_of(2), event(schema.END_SEQUENCE, "response")]
     among_others.append([*ended, *stream_of(3, stream=LATE)])
-    among_others.max_events = 1
+    among_others.operations.max_events = 1
     assert among_others.trim("abc") == 5
     kept = keys_of(among_others)
     assert schema.lease_id(EARLY) not in kept
@@ -308,8 +310,8 @@ def test_an_event_is_seen_with_all_of_its_parts_or_not_at_all(
     put = batches.put
     seen: list[list[Event]] = []
 
-    def watched(*args: Any) -> int:
-        written = put(*args)
+    def watched(*args: Any) -> Operation[int]:
+        written = yield from put(*args)
         seen.append(event_store.since("abc"))
         assert event_store.recent("abc") == seen[-1]
         return written
@@ -351,7 +353,7 @@ def test_nothing_is_deleted_before_an_id_before_every_stream(event_store: EventS
 def test_trimming_keeps_the_newest_events(event_store: EventStore) -> None:
     early, late = stream_of(30), stream_of(5, stream=LATE)
     event_store.append([*early, *late])
-    event_store.max_events = 20
+    event_store.operations.max_events = 20
     assert event_store.trim("abc") == 15
     assert event_store.since("abc") == [*early[15:], *late]
     assert event_store.trim("abc") == 0
@@ -362,7 +364,7 @@ def test_trimming_keeps_the_newest_events(event_store: EventStore) -> None:
 def chance(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """What chance will say, one number after the other."""
     numbers: list[float] = []
-    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: numbers.pop(0)))
+    monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: numbers.pop(0)))
     yield numbers
     assert numbers == []
 
@@ -391,8 +393,8 @@ def test_a_session_is_trimmed_once_in_a_hundred_events(
 def test_a_session_never_holds_much_more_than_its_share(
     event_store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event_store.max_events = 10
-    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 0.5))
+    event_store.operations.max_events = 10
+    monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: 0.5))
     for sequence in range(40):
         event_store.append([event(sequence)])
         assert event_store.count("abc") <= 10

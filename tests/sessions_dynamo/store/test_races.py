@@ -29,8 +29,8 @@ T = TypeVar("T")
 def workers(session_store: SessionStore, engine: tuple[str, str]) -> list[SessionStore]:
     """Two stores, each with a client of its own, as two processes have."""
     other: Any = boto3.session.Session(region_name="eu-west-1").client("dynamodb", endpoint_url=engine[1])
-    ttls = {"session_ttl": timedelta(hours=24), "terminated_ttl": timedelta(hours=6)}
-    return [session_store, SessionStore(other, session_store.table, **ttls)]
+    same = SessionStore(other, session_store.table, session_ttl=timedelta(hours=24), terminated_ttl=timedelta(hours=6))
+    return [session_store, same]
 
 
 def at_once(work: Callable[[int], T], times: int = THREADS) -> list[T]:
@@ -192,7 +192,7 @@ def test_pages_are_read_while_sessions_are_deleted(session_store: SessionStore) 
     def page_or_delete(number: int) -> list[str]:
         if number == 0:
             keys = [{"session_id": {"S": f"s{number}"}} for number in range(0, 120, 2)]
-            batches.delete(session_store.dynamodb, session_store.table, keys)
+            session_store.drive(batches.delete(session_store.table, keys))
             return []
         listed, cursor = [], None
         while True:

@@ -157,7 +157,7 @@ def test_a_large_value_can_be_replaced_or_removed_unread() -> None:
 
 
 def test_a_state_that_came_from_no_store_says_that_it_cannot_fetch() -> None:
-    with pytest.raises(StorageError, match="not loaded from a store"):
+    with pytest.raises(StorageError, match="cannot ask DynamoDB for it"):
         State({"large": LARGE})["large"]
 
 

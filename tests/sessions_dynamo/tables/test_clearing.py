@@ -11,6 +11,7 @@ import pytest
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageUnavailable, TableMissing
+from sessions_dynamo.operations import run
 from sessions_dynamo.store import batches
 from sessions_dynamo.tables import clearing, describing
 from sessions_dynamo.tables.clearing import Cleared
@@ -52,7 +53,7 @@ def event(number: int) -> dict[str, Any]:
 
 
 def fill(dynamodb: DynamoDBClient, events: NamedTable, number: int) -> None:
-    batches.put(dynamodb, events.name, (event(place) for place in range(number)))
+    run(dynamodb, batches.put(events.name, (event(place) for place in range(number))))
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def test_what_a_live_writer_adds_is_deleted_or_counted(dynamodb: DynamoDBClient,
 
     def write() -> None:
         while not stop.is_set():
-            batches.put(dynamodb, events.name, [event(1000 + written[0])])
+            run(dynamodb, batches.put(events.name, [event(1000 + written[0])]))
             written[0] += 1
 
     writer = threading.Thread(target=write)

@@ -17,6 +17,7 @@ from django.test import override_settings
 
 from sessions_dynamo import client, schema
 from sessions_dynamo.errors import SessionNotFound, StorageUnavailable, TableMissing
+from sessions_dynamo.operations import run
 from sessions_dynamo.reading import scans
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.events import EventStore
@@ -69,7 +70,7 @@ def lines_of(export: bytes) -> list[dict[str, Any]]:
 def empty(dynamodb: DynamoDBClient, both: Both) -> None:
     for table in both:
         keys = [{key.name: item[key.name] for key in table.schema.keys} for item in raw_items(dynamodb, table.name)]
-        batches.delete(dynamodb, table.name, keys)
+        run(dynamodb, batches.delete(table.name, keys))
 
 
 # --- From one engine to the other -----------------------------------------------------------------------------
@@ -388,9 +389,9 @@ def test_sets_and_numbers_that_the_engine_spells_otherwise_are_the_same_item(
 ) -> None:
     item = {"session_id": {"S": "typed"}, "SS": {"SS": ["a", "b"]}, "NS": {"NS": ["1", "2.50"]}, "N": {"N": "1.50"}}
     respelled = item | {"SS": {"SS": ["b", "a"]}, "NS": {"NS": ["2.5", "1"]}, "N": {"N": "1.5"}}
-    batches.put(dynamodb, both[0].name, [item])
+    run(dynamodb, batches.put(both[0].name, [item]))
     export = exported(dynamodb, both)
-    batches.put(dynamodb, both[0].name, [respelled])
+    run(dynamodb, batches.put(both[0].name, [respelled]))
     assert load(io.BytesIO(export), names, client=dynamodb).standing.total() == 1
 
 

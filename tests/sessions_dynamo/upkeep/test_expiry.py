@@ -45,7 +45,7 @@ def test_expired_sessions_and_their_events_are_deleted_and_the_others_trimmed(
     for name in ("live", "quiet"):
         session_store.create(name)
     event_store.append(stream_of(12, session="live"))
-    event_store.max_events = 5
+    event_store.operations.max_events = 5
 
     # The events of the expired sessions have expired too: Time to Live would delete them, and this does.
     assert maintain(session_pages, event_store) == Tally(
@@ -67,7 +67,7 @@ def test_a_dry_run_counts_what_a_run_deletes_and_deletes_nothing(
     session_store.create("live")
     event_store.append(stream_of(9, session="live"))
     put_value(session_store, schema.spilled_value_id("live", "k"), written=timedelta(hours=2))
-    event_store.max_events = 5
+    event_store.operations.max_events = 5
     before = raw_items(session_store.dynamodb, session_store.table), raw_items(event_store.dynamodb, event_store.table)
     with wire.counting() as requests:
         counted = maintain(session_pages, event_store, Task(orphans=True, delete=False))

@@ -14,19 +14,13 @@ from pytest_django import Settings
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageUnavailable
-from sessions_dynamo.store import events
+from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.workers import streams
 from sessions_dynamo.workers.bus import SIGNAL_TTL
-from sessions_dynamo.workers.streams import (
-    ATTEMPTS,
-    MAX_DELIVERY,
-    MAX_DELIVERY_BYTES,
-    Lease,
-    StreamStore,
-    default_store,
-)
+from sessions_dynamo.workers.stream_operations import ATTEMPTS
+from sessions_dynamo.workers.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Lease, StreamStore, default_store
 from tests.engines import on_moto
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 from tests.sessions_dynamo.wire import answering
@@ -200,8 +194,8 @@ def test_an_end_is_an_event_and_nothing_else_of_a_stream_is(store: StreamStore) 
 @pytest.fixture
 def always_trim(store: StreamStore, monkeypatch: pytest.MonkeyPatch) -> StreamStore:
     """A store that holds three events a session, and trims at every chance."""
-    monkeypatch.setattr(events, "random", SimpleNamespace(random=lambda: 0.0))
-    store.events.max_events = 3
+    monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: 0.0))
+    store.events.operations.max_events = 3
     return store
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 
-from sessions_dynamo.store.calls import Call, default_recorder, recent_calls
+from sessions_dynamo.store.call_recorder import default_recorder
+from sessions_dynamo.store.calls import Call, recent_calls
 from sessions_dynamo.store.events import default_store
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
@@ -22,7 +23,8 @@ def recording(settings: Settings, _no_record_of_calls: None) -> Iterator[None]:
 def _recorded(session_id: str) -> list[Call]:
     """The calls of a session, oldest first, once all that waited are written."""
     default_recorder().close()
-    return recent_calls(default_store(), session_id)[::-1]
+    store = default_store()
+    return store.drive(recent_calls(store.table, session_id))[::-1]
 
 
 def test_each_call_is_recorded_with_its_outcome(legacy: LegacyPeer) -> None:

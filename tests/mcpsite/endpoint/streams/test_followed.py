@@ -135,7 +135,7 @@ async def test_large_events_are_replayed_whole(session: Session, store: StreamSt
 async def test_a_replay_longer_than_may_wait_goes_on_when_the_client_comes_back(
     session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store.events, "max_events", 10 * MAX_FRAMES)
+    monkeypatch.setattr(store.events.operations, "max_events", 10 * MAX_FRAMES)
     stream_id = stream_of_another(store, session, *range(MAX_FRAMES + 50))
     async with workers(1) as [worker]:
         first = await come_back(worker, session, schema.event_id(stream_id, 0))
@@ -261,7 +261,7 @@ async def test_a_stream_that_was_trimmed_to_its_end_and_past_it_is_unknown(
     stream_id = stream_of_another(store, session, 0, 1, age=60)
     store.end(event(session, stream_id, schema.END_SEQUENCE, age=60))
     stream_of_another(store, session, 0, 1)
-    monkeypatch.setattr(store.events, "max_events", 2)
+    monkeypatch.setattr(store.events.operations, "max_events", 2)
     assert store.events.trim(session.session_id) == 3
     async with workers(1) as [worker]:
         with pytest.raises(UnknownStream):

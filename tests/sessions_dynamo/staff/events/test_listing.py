@@ -18,7 +18,8 @@ from sessions_dynamo import schema
 from sessions_dynamo.reading import event_list
 from sessions_dynamo.staff import stores
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import default_store as events
 from tests.engines import on_moto
@@ -53,7 +54,7 @@ def add(*rows: tuple[str, str, str], seconds_ago: float = 60) -> None:
         for number, (session_id, tool, outcome) in enumerate(rows)
     ]
     recorder = CallRecorder(events())
-    batches.put(events().dynamodb, events().table, [recorder._item(call) for call in calls])
+    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
 
 
 def listed(text: str) -> list[str]:
@@ -100,7 +101,7 @@ def test_entries_of_all_sessions_are_listed_newest_first(dynamodb: DynamoDBClien
 def test_entries_of_one_moment_are_all_listed_once(dynamodb: DynamoDBClient, viewer: Client) -> None:
     at, recorder = datetime.now(UTC), CallRecorder(events())
     calls = [Call("one", at, "tools/call", "ok", 1.0, tool=f"tool-{number}") for number in range(130)]
-    batches.put(events().dynamodb, events().table, [recorder._item(call) for call in calls])
+    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
     found = every_page(viewer)
     assert len(found) == len(set(found)) == 130
 
@@ -197,7 +198,7 @@ def test_a_tail_that_cannot_follow_says_so(dynamodb: DynamoDBClient, viewer: Cli
     now = datetime.now(UTC)
     recorder = CallRecorder(events())
     calls = [Call("one", now, "ping", "ok", 1.0) for _ in range(120)]
-    batches.put(events().dynamodb, events().table, [recorder._item(call) for call in calls])
+    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
     text = viewer.get(url).content.decode()
     assert "Show the newest" in text
     # Beside the part that the next look replaces.
@@ -246,7 +247,7 @@ class TestOneEvent:
         call = Call("one", datetime.now(UTC), "tools/call", "tool_error", 3.25, tool=HOSTILE,
                     request_body='{"a":1}', response_body=json.dumps(HOSTILE))  # fmt: skip
         item = CallRecorder(events())._item(call)
-        batches.put(events().dynamodb, events().table, [item])
+        events().drive(batches.put(events().table, [item]))
         url = reverse("mcp_staff:event", args=["one", item["event_id"]["S"]])
         text = viewer.get(url).content.decode()
         assert "the tool answered with an error" in text

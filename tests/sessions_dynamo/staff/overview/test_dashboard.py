@@ -19,7 +19,8 @@ from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.reading import activity
 from sessions_dynamo.staff.overview import charts, dashboard
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.sessions import default_store as sessions
 from tests.engines import free_port, on_dynamodb_local, on_moto
@@ -78,7 +79,7 @@ def numbers(text: str) -> list[int]:
 def add_calls(*outcomes: str, minutes_ago: float = 5) -> None:
     at, recorder = datetime.now(UTC) - timedelta(minutes=minutes_ago), CallRecorder(events())
     calls = [Call(f"session-{number}", at, "tools/call", outcome, 1.0) for number, outcome in enumerate(outcomes)]
-    batches.put(events().dynamodb, events().table, [recorder._item(call) for call in calls])
+    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
 
 
 class TestPage:

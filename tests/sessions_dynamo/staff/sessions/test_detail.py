@@ -16,7 +16,8 @@ from django.urls import reverse
 from sessions_dynamo import schema
 from sessions_dynamo.staff import json_tree, stores
 from sessions_dynamo.store import batches, sessions
-from sessions_dynamo.store.calls import Call, CallRecorder
+from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
@@ -55,7 +56,7 @@ def add_calls(session_id: str, *outcomes: str, body: str | None = None) -> None:
         for number, outcome in enumerate(outcomes)
     ]  # fmt: skip
     recorder = CallRecorder(store)
-    batches.put(store.dynamodb, store.table, [recorder._item(call) for call in calls])
+    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
 
 
 @pytest.fixture

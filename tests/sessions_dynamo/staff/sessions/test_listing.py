@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from sessions_dynamo import client, schema
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.operations import run
 from sessions_dynamo.reading import session_list
 from sessions_dynamo.staff.sessions import bulk
 from sessions_dynamo.store import batches, session_items, sessions, times
@@ -86,7 +87,7 @@ def put(number: int, *, prefix: str = "s", seconds: int = 0, **fields: Any) -> l
         at = now - timedelta(minutes=place)
         session = Session(f"{prefix}{place:05d}", at, session_items.floor(at), now + timedelta(hours=24), **fields)
         items.append(session_items.encode(session, {}))
-    batches.put(store.dynamodb, store.table, items)
+    store.drive(batches.put(store.table, items))
     return [item["session_id"]["S"] for item in items]
 
 
@@ -168,7 +169,7 @@ def test_an_item_that_no_session_of_ours_can_be_is_shown_and_not_offered_to_acti
     odd = ("..", "a/b?c#d", "</code><script>alert(1)</script>", "ümlaut")
     now = datetime.now(UTC)
     items = [session_items.encode(Session(name, now, now, now + timedelta(hours=1)), {}) for name in odd]
-    batches.put(dynamodb, sessions.default_store().table, items)
+    run(dynamodb, batches.put(sessions.default_store().table, items))
     text = page(operator)
     assert sorted(listed(text)) == sorted(odd)
     assert 'name="session"' not in text
