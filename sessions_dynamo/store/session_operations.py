@@ -15,13 +15,7 @@ from botocore.exceptions import ClientError
 
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.conf import conf, forget_on_change
-from sessions_dynamo.errors import (
-    InvalidState,
-    SessionExists,
-    SessionNotFound,
-    StateConflict,
-    StateTooLarge,
-)
+from sessions_dynamo.errors import InvalidState, SessionExists, SessionNotFound, StateConflict, StateTooLarge
 from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import batches, session_items, times, values
 from sessions_dynamo.store.global_state import RegionEntries

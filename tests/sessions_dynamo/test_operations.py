@@ -12,6 +12,14 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from sessions_dynamo import operations
 from sessions_dynamo.errors import StorageUnavailable
 from sessions_dynamo.operations import Driver, Operation, Pause, Request, ask, blocking, boto3_driver, run
+from sessions_dynamo.store.event_operations import EventOperations
+from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.session_operations import SessionOperations
+from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.workers.bus import Bus, BusOperations
+from sessions_dynamo.workers.replies import Replies, ReplyOperations
+from sessions_dynamo.workers.stream_operations import StreamOperations
+from sessions_dynamo.workers.streams import StreamStore
 from tests.sessions_dynamo.by_hand import ByHand, refused
 
 
@@ -186,3 +194,24 @@ def test_a_face_drives_the_operation_of_the_same_name() -> None:
 def test_a_faces_method_tells_what_the_operation_does_and_takes() -> None:
     assert NumberStore.get.__doc__ == "The number at a key."
     assert list(inspect.signature(NumberStore.get).parameters) == ["self", "key", "default"]
+
+
+@pytest.mark.parametrize(
+    ("face", "asking"),
+    [
+        (SessionStore, SessionOperations),
+        (EventStore, EventOperations),
+        (StreamStore, StreamOperations),
+        (Replies, ReplyOperations),
+        (Bus, BusOperations),
+    ],
+)
+def test_a_store_has_every_operation_of_its_kind(face: type, asking: type) -> None:
+    operations_of = {
+        name: method
+        for name, method in vars(asking).items()
+        if inspect.isfunction(method) and not name.startswith("_") and "Operation[" in method.__annotations__["return"]
+    }
+    driven = {name: vars(face)[name] for name in operations_of}
+    assert {name: inspect.unwrap(method) for name, method in driven.items()} == operations_of
+    assert all(method.__doc__ for method in driven.values())
