@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from sessions_dynamo.errors import boto_errors
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from botocore.credentials import Credentials
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -52,20 +56,57 @@ def aws_client(service: str, region: str | None = None, *, quick: bool = False) 
     ``region`` defaults to ``AWS_REGION``/``AWS_DEFAULT_REGION``, then to the AWS profile's.
     Raises ``CredentialsMissing`` where no region or profile is usable.
     """
-    region = region or conf.AWS_REGION or None
-    config = _quick_config() if quick else _CONFIG
     with boto_errors(service):
-        # A session of our own: boto3's default session is not thread-safe while it makes clients.
-        core = botocore.session.get_session()
-        core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
-        if conf.DYNAMODB_EMBEDDED:
-            return boto3.session.Session(
-                aws_access_key_id="embedded",
-                aws_secret_access_key="embedded",
-                region_name=region or EMBEDDED_REGION,
-                botocore_session=core,
-            ).client(service, endpoint_url=embedded_endpoint(), config=config)
-        return boto3.session.Session(region_name=region, botocore_session=core).client(service, config=config)
+        return _make(_session(region), service, _quick_config() if quick else _CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a way of its own to DynamoDB needs to reach the same endpoint with the same credentials as boto3 does."""
+
+    client: DynamoDBClient
+    """It has the endpoint, the configuration and the meaning of answers; nothing is sent by it."""
+    credentials: Callable[[], Credentials | None]
+    """What botocore's providers found, kept once found; looking may take seconds."""
+    ca_bundle: str | bool
+    """The path of the certificates that a server is held against; ``True``: the usual ones."""
+
+
+def dynamodb_access(region: str | None = None) -> Access:
+    """The access of a region, by default the service's own, looked up anew at every call: some 30 ms.
+
+    Raises ``CredentialsMissing`` where no region or profile is usable.
+    """
+    with boto_errors("dynamodb"):
+        session = _session(region)
+        client: DynamoDBClient = _make(session, "dynamodb", _CONFIG)
+        return Access(client, session.get_credentials, _ca_bundle(session))
+
+
+def _session(region: str | None) -> boto3.session.Session:
+    """A session of its own: boto3's default session is not thread-safe while it makes clients."""
+    region = region or conf.AWS_REGION or None
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    if conf.DYNAMODB_EMBEDDED:
+        return boto3.session.Session(
+            aws_access_key_id="embedded",
+            aws_secret_access_key="embedded",
+            region_name=region or EMBEDDED_REGION,
+            botocore_session=core,
+        )
+    return boto3.session.Session(region_name=region, botocore_session=core)
+
+
+def _make(session: boto3.session.Session, service: str, config: Config) -> Any:
+    endpoint = embedded_endpoint() if conf.DYNAMODB_EMBEDDED else None
+    return session.client(service, endpoint_url=endpoint, config=config)
+
+
+def _ca_bundle(session: boto3.session.Session) -> str | bool:
+    """As botocore has it: its own setting, then the variable of ``requests``."""
+    configured: str | None = session._session.get_config_variable("ca_bundle")
+    return configured or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 @cache

@@ -1,0 +1,34 @@
+"""What one attempt brings: an HTTP answer, or a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An HTTP answer, its body as it came over the wire. ``headers`` do not tell upper from lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def stream(self) -> list[bytes]:
+        """The body as botocore reads it."""
+        return [self.body]
+
+
+class Failure(Exception):
+    """An attempt that brought no answer: what botocore raises for it, and the response where there was one."""
+
+    def __init__(
+        self, error: BotoCoreError | ClientError, response: tuple[AWSResponse, dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(error)
+        self.error = error
+        self.response = response

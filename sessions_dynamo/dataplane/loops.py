@@ -1,0 +1,63 @@
+"""The data planes of each running loop: found by the loop, closed when its owner says so."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+
+from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.dataplane.plane import DataPlane
+
+_planes: dict[asyncio.AbstractEventLoop, dict[str | None, DataPlane]] = {}
+_lock = threading.Lock()
+
+
+def plane_of_this_loop(region: str | None = None) -> DataPlane:
+    """The running loop's data plane of a region, by default the service's own; made where there is none yet."""
+    loop = asyncio.get_running_loop()
+    try:
+        return _planes[loop][region]
+    except KeyError:
+        return _made(loop, region)
+
+
+async def close_planes_of_this_loop() -> None:
+    """Close what the running loop has opened. Whoever runs a loop calls it before the loop ends."""
+    with _lock:
+        planes = _planes.pop(asyncio.get_running_loop(), {})
+    for plane in planes.values():
+        await plane.close()
+
+
+def _made(loop: asyncio.AbstractEventLoop, region: str | None) -> DataPlane:
+    plane = DataPlane(region)
+    with _lock:
+        # A plane holds its loop: one that ended without a word would stay for ever.
+        for ended in [each for each in _planes if each.is_closed()]:
+            del _planes[ended]
+        _planes.setdefault(loop, {})[region] = plane
+    return plane
+
+
+def _forget() -> None:
+    """Have each loop make its planes anew: another endpoint or other credentials are configured."""
+    with _lock:
+        forgotten = dict(_planes)
+        _planes.clear()
+    for loop, planes in forgotten.items():
+        for plane in planes.values():
+            with suppress(RuntimeError):  # The loop has ended.
+                loop.call_soon_threadsafe(_closing, loop, plane)
+
+
+_closings: set[asyncio.Task[None]] = set()
+
+
+def _closing(loop: asyncio.AbstractEventLoop, plane: DataPlane) -> None:
+    task = loop.create_task(plane.close())
+    _closings.add(task)
+    task.add_done_callback(_closings.discard)
+
+
+forget_on_change(_forget, "DYNAMODB_", "AWS_")
