@@ -7,7 +7,7 @@ from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ChecksumError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError
 from botocore.parsers import create_parser
 
 from sessions_dynamo.dataplane.attempts import Failure, Received
@@ -58,6 +58,15 @@ class Answers:
             raise self._unreadable(exc) from exc
         return answer
 
+    def exception(self, action: str, failure: Failure, retries: int) -> BotoCoreError | ClientError:
+        """What botocore raises for a failure that was not tried again, after so many retries."""
+        if failure.error is not None or failure.response is None:
+            return failure.error or HTTPClientError(error=failure)
+        parsed = failure.response[1]
+        parsed["ResponseMetadata"]["RetryAttempts"] = retries
+        refused: ClientError = self._client.exceptions.from_code(parsed.get("Error", {}).get("Code"))(parsed, action)
+        return refused
+
     def _parse(self, action: str, received: Received) -> dict[str, Any]:
         try:
             json.loads(received.body or b"{}")  # What is no JSON, botocore reads as an answer without members.
@@ -79,8 +88,7 @@ class Answers:
                 parsed.update(self._parser.parse(response, shape))
         except Exception as exc:
             return self._unreadable(exc)
-        error: ClientError = self._client.exceptions.from_code(code)(parsed, action)
-        return Failure(error, (self._http(received), parsed))
+        return Failure(None, (self._http(received), parsed))
 
     def _damaged(self, expected: str, received: Received) -> Failure:
         error = ChecksumError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,17 @@ class Received:
 
 
 class Failure(Exception):
-    """An attempt that brought no answer: what botocore raises for it, and the response where there was one."""
+    """An attempt that brought no answer: what botocore raises for it, or the service's refusal.
 
-    def __init__(
-        self, error: BotoCoreError | ClientError, response: tuple[AWSResponse, dict[str, Any]] | None = None
-    ) -> None:
+    ``response`` is what came back, as botocore reads it; without an ``error`` it is the refusal.
+    """
+
+    def __init__(self, error: BotoCoreError | None, response: tuple[AWSResponse, dict[str, Any]] | None = None) -> None:
         super().__init__(error)
         self.error = error
         self.response = response
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal, such as ``ValidationException``; empty for other failures."""
+        return "" if self.error or not self.response else str(self.response[1].get("Error", {}).get("Code", ""))

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from botocore.exceptions import ClientError
-
 from sessions_dynamo import client
 from sessions_dynamo.dataplane.answers import Answers
 from sessions_dynamo.dataplane.attempts import Failure
@@ -22,7 +20,6 @@ from sessions_dynamo.dataplane.retries import Retries
 from sessions_dynamo.dataplane.signing import Signer
 from sessions_dynamo.dataplane.threads import beside
 from sessions_dynamo.dataplane.transport import Transport
-from sessions_dynamo.errors import error_code
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
@@ -116,14 +113,14 @@ class DataPlane:
                 parts.retries.succeeded(action, context)
                 answer["ResponseMetadata"]["RetryAttempts"] = attempt - 1
                 return answer
-            if not renewed and _is_expired(failure):
+            if not renewed and failure.code in _EXPIRED:
                 renewed = True
                 if await keeper.replaced(keys):
                     attempt += 1
                     continue
             pause = parts.retries.pause(action, attempt, failure, context)
             if pause is None:
-                raise failure.error from failure.__cause__
+                raise parts.answers.exception(action, failure, attempt - 1) from failure.__cause__
             await asyncio.sleep(pause)
             attempt += 1
 
@@ -187,7 +184,3 @@ class DataPlane:
 
     def _look_up_anew(self) -> Credentials | None:
         return client.dynamodb_access(self._asked_region).credentials()
-
-
-def _is_expired(failure: Failure) -> bool:
-    return isinstance(failure.error, ClientError) and error_code(failure.error) in _EXPIRED

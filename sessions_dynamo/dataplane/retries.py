@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ClientError
 from botocore.hooks import first_non_none_response
 
 from sessions_dynamo.dataplane.attempts import Failure
@@ -42,9 +41,6 @@ class Retries:
                 request_dict={"context": context},
             )
         )
-        if isinstance(failure.error, ClientError):
-            metadata = failure.error.response.setdefault("ResponseMetadata", {})  # type: ignore[typeddict-item]
-            metadata["RetryAttempts"] = attempt - 1
         return None if pause is False else pause
 
     def succeeded(self, action: str, context: dict[str, Any]) -> None:

@@ -33,11 +33,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that botocore's rules ask for, in s; nobody makes them."""
+    """The pauses that botocore's rules ask for at most, in s; nobody makes them."""
     asked: list[float] = []
     delay: Callable[..., float] = ExponentialBackoff.delay_amount
 
     def none(backoff: ExponentialBackoff, context: Any) -> float:
+        backoff._random = lambda: 1.0  # type: ignore[attr-defined]
         asked.append(delay(backoff, context))
         return 0.0
 

@@ -105,9 +105,7 @@ def _read(lines: Any) -> Seen | None:
     return Seen(method, target, headers, lines.read(int(headers.get("content-length", 0))))
 
 
-def answer(
-    body: dict[str, Any] | bytes = b"{}", status: int = 200, *, crc: str | None = "", **headers: str
-) -> bytes:
+def answer(body: dict[str, Any] | bytes = b"{}", status: int = 200, *, crc: str | None = "", **headers: str) -> bytes:
     """An HTTP answer as DynamoDB gives it; ``crc=None`` leaves the checksum out."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = {

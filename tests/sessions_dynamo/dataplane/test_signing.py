@@ -30,7 +30,7 @@ paths = st.sampled_from(["/", "/dynamo/", "/a%20b/", "/a//b/../c/"])
 keys = st.builds(
     ReadOnlyCredentials, texts, texts, st.none() | st.text(st.characters(codec="ascii", exclude_categories=["C"]))
 )
-moments = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31))  # noqa: DTZ001
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31))
 bodies = st.text(st.characters(exclude_categories=["Cs"])).map(str.encode) | st.binary(max_size=200)
 
 
@@ -38,7 +38,7 @@ def by_botocore(
     signing: ReadOnlyCredentials, region: str, url: str, target: str, body: bytes, now: datetime
 ) -> dict[str, str]:
     request: Any = AWSRequest("POST", url, headers={"Content-Type": CONTENT_TYPE, "X-Amz-Target": target}, data=body)
-    with mock.patch("botocore.auth.get_current_datetime", lambda: now):
+    with mock.patch("botocore.auth.get_current_datetime", return_value=now):
         SigV4Auth(signing, "dynamodb", region).add_auth(request)
     return dict(request.headers.items())
 
