@@ -24,7 +24,7 @@ class Told(Exception):
 def by_boto3(region: str | None = None) -> Endpoint:
     """Where boto3 sends, and how it signs, read off the request that it would send."""
     boto3: Any = client.dynamodb(region)
-    heard: list[AWSRequest] = []
+    heard: list[Any] = []
 
     def hear(request: AWSRequest, **_: Any) -> None:
         heard.append(request)

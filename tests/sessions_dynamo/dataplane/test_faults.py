@@ -59,8 +59,8 @@ def by_boto3(action: str, parameters: dict[str, Any], *script: Play) -> Outcome:
     with serving(*script) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         client.aws_client.cache_clear()
-        boto3 = client.dynamodb()
-        return told(lambda: boto3._make_api_call(action, parameters), lambda: len(server.seen))  # type: ignore[attr-defined]
+        boto3: Any = client.dynamodb()
+        return told(lambda: boto3._make_api_call(action, parameters), lambda: len(server.seen))
 
 
 async def by_plane(action: str, parameters: dict[str, Any], *script: Play) -> Outcome:
@@ -163,7 +163,7 @@ async def test_conditions_that_are_false_are_told_as_ever() -> None:
                 await ours.request("TransactWriteItems", PARAMETERS["TransactWriteItems"])
     assert is_conditional_failure(raised.value)
     assert raised.value.operation_name == "TransactWriteItems"
-    assert raised.value.response["CancellationReasons"] == REASONS  # type: ignore[typeddict-item]
+    assert raised.value.response["CancellationReasons"] == REASONS
 
 
 async def test_an_answer_cut_at_any_byte_is_asked_for_again() -> None:

@@ -14,6 +14,19 @@ OK = sends(answer())
 THROTTLED = sends(error("ThrottlingException"))
 
 
+def kept_buckets(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[RetryQuota]:
+    """The token buckets that are made from here on, each with so many tokens."""
+    buckets: list[RetryQuota] = []
+    make = RetryQuota.__init__
+
+    def keep(bucket: RetryQuota) -> None:
+        make(bucket, initial_capacity=tokens)
+        buckets.append(bucket)
+
+    monkeypatch.setattr(RetryQuota, "__init__", keep)
+    return buckets
+
+
 async def test_pauses_grow_and_are_longer_for_throttles(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     for play in (THROTTLED, sends(error("InternalServerError", 500))):
         with serving(play) as server:
@@ -27,14 +40,7 @@ async def test_pauses_grow_and_are_longer_for_throttles(pauses: list[float], mon
 async def test_with_the_bucket_empty_there_is_one_attempt_and_successes_fill_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buckets: list[RetryQuota] = []
-    make = RetryQuota.__init__
-
-    def small(bucket: RetryQuota) -> None:
-        make(bucket, initial_capacity=20)
-        buckets.append(bucket)
-
-    monkeypatch.setattr(RetryQuota, "__init__", small)
+    buckets = kept_buckets(monkeypatch, 20)
     with serving(cuts()) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         async with plane() as ours:
@@ -52,9 +58,7 @@ async def test_with_the_bucket_empty_there_is_one_attempt_and_successes_fill_it(
 
 
 async def test_a_retry_that_succeeds_gives_back_what_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    buckets: list[RetryQuota] = []
-    make = RetryQuota.__init__
-    monkeypatch.setattr(RetryQuota, "__init__", lambda bucket: (make(bucket), buckets.append(bucket))[0])
+    buckets = kept_buckets(monkeypatch, RetryQuota.INITIAL_CAPACITY)
     with serving(cuts(), OK) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         async with plane() as ours:

@@ -14,12 +14,14 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ProxyConnectionError, SSLError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pytest_django import Settings
 
 from sessions_dynamo import client
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop, plane_of_this_loop
@@ -70,8 +72,8 @@ async def test_one_that_was_closed_while_the_loop_was_blocked_costs_a_retry_at_m
 async def test_a_connection_is_dropped_before_dynamodb_drops_it() -> None:
     async with plane() as ours:
         await ours.start()
-        connector = ours._parts.transport._session.connector  # type: ignore[union-attr]
-        assert 30 <= connector._keepalive_timeout <= 50  # type: ignore[union-attr]
+        connector: Any = ours._parts.transport._session.connector  # type: ignore[union-attr]
+        assert 30 <= connector._keepalive_timeout <= 50
 
 
 async def test_more_requests_than_connections_wait_their_turn(server: Server) -> None:
@@ -150,11 +152,11 @@ def test_a_plane_serves_no_other_loop(server: Server) -> None:
     asyncio.run(use())
 
 
-def test_other_settings_make_another_plane(server: Server, settings: pytest.FixtureRequest) -> None:
+def test_other_settings_make_another_plane(server: Server, settings: Settings) -> None:
     async def use() -> None:
         before = plane_of_this_loop()
         await before.request("GetItem", GET)
-        settings.AWS_REGION = "us-west-2"  # type: ignore[attr-defined]
+        settings.AWS_REGION = "us-west-2"
         after = plane_of_this_loop()
         assert after is not before
         await after.request("GetItem", GET)
@@ -178,16 +180,16 @@ def test_closed_it_leaves_nothing_behind(encrypted: bool, tmp_path: Path, monkey
         loop.set_debug(True)
         async with plane() as ours:
             await asyncio.gather(*(ours.request("GetItem", GET) for _ in range(4)))
-            assert server.open
+            assert peer.open
         with pytest.raises(RuntimeError, match="closed"):
             await ours.request("GetItem", GET)
         await ours.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        await until(lambda: not server.open)
+        await until(lambda: not peer.open)
 
-    with serving(OK, tls=authority.context() if encrypted else None) as server, warnings.catch_warnings():
+    with serving(OK, tls=authority.context() if encrypted else None) as peer, warnings.catch_warnings():
         warnings.simplefilter("error")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", peer.url)
         asyncio.run(use())
         gc.collect()
     assert complaints == []
