@@ -115,7 +115,10 @@ def _watch(module: Any) -> None:
 
 
 def _record(client: Any, operation: str, parameters: Any, frame: FrameType) -> None:
-    callers = _callers(_caller_of_client(frame))
+    caller = _caller_of_client(frame)
+    if caller and caller.f_globals.get("__name__") == "botocore.credentials":
+        return  # A role that somebody's profile assumes: no policy of ours has it.
+    callers = _callers(caller)
     if _directory is None or (callers and callers[-1].startswith(TESTS)):
         return
     stacks = _stacks(callers)
