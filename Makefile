@@ -35,6 +35,7 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.clearing
 	$(BIN)/python -m benchmarks.exports
+	$(BIN)/python -m benchmarks.dataplane
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff check .
