@@ -57,7 +57,7 @@ def aws_client(service: str, region: str | None = None, *, quick: bool = False) 
     Raises ``CredentialsMissing`` where no region or profile is usable.
     """
     with boto_errors(service):
-        return _make(_session(region), service, _quick_config() if quick else _CONFIG)
+        return _make(_session(_core(), region), service, _quick_config() if quick else _CONFIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,23 @@ def dynamodb_access(region: str | None = None) -> Access:
     Raises ``CredentialsMissing`` where no region or profile is usable.
     """
     with boto_errors("dynamodb"):
-        session = _session(region)
+        core = _core()
+        session = _session(core, region)
         client: DynamoDBClient = _make(session, "dynamodb", _CONFIG)
-        return Access(client, session.get_credentials, _ca_bundle(session))
+        # As botocore has it: its own setting, then the variable of ``requests``.
+        ca_bundle = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+        return Access(client, session.get_credentials, ca_bundle)
 
 
-def _session(region: str | None) -> boto3.session.Session:
+def _core() -> botocore.session.Session:
     """A session of its own: boto3's default session is not thread-safe while it makes clients."""
-    region = region or conf.AWS_REGION or None
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    return core
+
+
+def _session(core: botocore.session.Session, region: str | None) -> boto3.session.Session:
+    region = region or conf.AWS_REGION or None
     if conf.DYNAMODB_EMBEDDED:
         return boto3.session.Session(
             aws_access_key_id="embedded",
@@ -101,12 +108,6 @@ def _session(region: str | None) -> boto3.session.Session:
 def _make(session: boto3.session.Session, service: str, config: Config) -> Any:
     endpoint = embedded_endpoint() if conf.DYNAMODB_EMBEDDED else None
     return session.client(service, endpoint_url=endpoint, config=config)
-
-
-def _ca_bundle(session: boto3.session.Session) -> str | bool:
-    """As botocore has it: its own setting, then the variable of ``requests``."""
-    configured: str | None = session._session.get_config_variable("ca_bundle")
-    return configured or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 @cache

@@ -60,7 +60,10 @@ class CredentialKeeper:
                 self._renew()
             return self.keys
         if self._error is None or now >= self._next_try:
-            await asyncio.wait([self._renew()])
+            renewal = self._renew()
+            await asyncio.wait([renewal])
+            if renewal.cancelled():
+                raise RuntimeError("The data plane is closed")
         if self.keys is not None and time.time() < self._expires:
             return self.keys
         raise (self._error or NoCredentialsError()).with_traceback(None)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
+from sessions_dynamo.dataplane.observers import on_request
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sts import STSClient
@@ -27,6 +29,14 @@ def operations(client: DynamoDBClient) -> Iterator[list[str]]:
         yield sent
     finally:
         client.meta.events.unregister("before-call.dynamodb", hear)
+
+
+@contextmanager
+def operations_on_loops() -> Iterator[list[str]]:
+    """Collects the names of the operations that data planes send, of whatever loop, in order."""
+    sent: list[str] = []
+    with on_request(lambda asked: sent.append(asked.action)):
+        yield sent
 
 
 def writes(sent: list[str]) -> list[str]:

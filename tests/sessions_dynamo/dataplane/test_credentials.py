@@ -411,6 +411,21 @@ async def test_static_keys_that_are_refused_are_looked_up_anew_but_not_at_every_
     assert signed_with(dynamodb_server) == ["OLD", "OLD", "OLD", "NEW"]
 
 
+async def test_closed_while_a_request_waits_for_them(
+    dynamodb_server: Server, container: Server, issuer: Issuer
+) -> None:
+    ours = DataPlane()
+    await ours.start()
+    issuer.open.clear()
+    expired(ours)
+    task = asyncio.create_task(ours.request("GetItem", GET))
+    await until(lambda: len(container.seen) == 2)
+    await ours.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 # --- None -----------------------------------------------------------------------------------------------------
 
 

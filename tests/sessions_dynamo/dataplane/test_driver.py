@@ -13,7 +13,9 @@ from sessions_dynamo.dataplane.driver import drive
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.errors import TableMissing
 from sessions_dynamo.operations import Operation, Pause, Request, ask, run
+from tests.sessions_dynamo.dataplane.servers import answer, cuts, sends, serving
 from tests.sessions_dynamo.dataplane.support import GET, plane
+from tests.sessions_dynamo.wire import operations_on_loops
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -140,6 +142,23 @@ def test_both_drivers_see_the_same_of_a_real_engine(dynamodb: DynamoDBClient, se
 
     theirs = run(dynamodb, _write_and_read(settings.DYNAMODB_SESSIONS_TABLE))
     assert asyncio.run(on_the_loop()) == theirs
+
+
+async def test_requests_of_every_loop_are_counted_once_however_often_they_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(cuts(), sends(answer())) as server, operations_on_loops() as sent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        async with plane() as ours:
+            await ours.request("GetItem", GET)
+            await asyncio.to_thread(asyncio.run, _ask_once())
+    assert sent == ["GetItem", "GetItem"]
+    assert len(server.seen) == 3
+
+
+async def _ask_once() -> None:
+    async with plane() as other:
+        await other.request("GetItem", GET)
 
 
 async def test_an_observer_hears_each_request_once_and_may_forbid_it() -> None:
