@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.retries.quota import RetryQuota
 
 from sessions_dynamo import client
-from tests.sessions_dynamo.dataplane.servers import answer, cuts, error, sends, serving
+from tests.sessions_dynamo.dataplane.servers import Play, answer, cuts, error, sends, serving
 from tests.sessions_dynamo.dataplane.support import GET, plane
 
 OK = sends(answer())
@@ -27,34 +30,56 @@ def kept_buckets(monkeypatch: pytest.MonkeyPatch, tokens: int) -> list[RetryQuot
     return buckets
 
 
-async def test_pauses_grow_and_are_longer_for_throttles(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    for play in (THROTTLED, sends(error("InternalServerError", 500))):
-        with serving(play) as server:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            async with plane() as ours:
-                with pytest.raises(ClientError):
-                    await ours.request("GetItem", GET)
-    assert pauses == [1, 2, 4, 0.025, 0.05, 0.1]
+def ask_boto3() -> None:
+    client.dynamodb().get_item(**GET)  # type: ignore[arg-type]
 
 
-async def test_with_the_bucket_empty_there_is_one_attempt_and_successes_fill_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize(
+    "play", [THROTTLED, sends(error("InternalServerError", 500)), cuts()], ids=["throttled", "broken", "closed"]
+)
+async def test_pauses_are_as_long_as_boto3s(play: Play, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(play) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        async with plane() as ours:
+            with pytest.raises((ClientError, ConnectionClosedError)):
+                await ours.request("GetItem", GET)
+        ours_asked = pauses.copy()
+        pauses.clear()
+        with pytest.raises((ClientError, ConnectionClosedError)):
+            ask_boto3()
+    assert ours_asked == pauses
+    assert len(pauses) == 3
+    assert sorted(pauses) == pauses
+
+
+async def test_the_bucket_runs_dry_and_fills_as_boto3s(monkeypatch: pytest.MonkeyPatch) -> None:
     buckets = kept_buckets(monkeypatch, 20)
     with serving(cuts()) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+
+        async def spend(ask: Callable[[], Awaitable[object]]) -> list[tuple[int, int]]:
+            """Requests and what is left in the bucket, after each of two calls that fail and three that do not."""
+            server.script, spent = [cuts()], []
+            before = len(server.seen)
+            for call in range(5):
+                if call == 2:
+                    server.script = [OK]
+                with suppress(ConnectionClosedError):
+                    await ask()
+                spent.append((len(server.seen) - before, buckets[-1].available_capacity))
+            return spent
+
+        async def ask_by_boto3() -> None:
+            ask_boto3()
+
         async with plane() as ours:
-            with pytest.raises(ConnectionClosedError):
-                await ours.request("GetItem", GET)
-            assert len(server.seen) == 2
-            left = buckets[-1].available_capacity
-            with pytest.raises(ConnectionClosedError):
-                await ours.request("GetItem", GET)
-            assert len(server.seen) == 3
-            server.script = [OK]
-            for _ in range(3):
-                await ours.request("GetItem", GET)
-            assert buckets[-1].available_capacity == left + 3
+            by_plane = await spend(lambda: ours.request("GetItem", GET))
+        by_boto3 = await spend(ask_by_boto3)
+    assert len(buckets) == 2
+    assert by_plane == by_boto3
+    (_, dry), (_, still_dry), *filling = by_plane
+    assert still_dry <= dry < 20
+    assert [left for _, left in filling] == [still_dry + 1, still_dry + 2, still_dry + 3]
 
 
 async def test_a_retry_that_succeeds_gives_back_what_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
