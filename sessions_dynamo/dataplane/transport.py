@@ -18,7 +18,6 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from yarl import URL
 
 from sessions_dynamo.dataplane.attempts import Failure, Received
 from sessions_dynamo.dataplane.endpoint import Proxy
@@ -41,13 +40,12 @@ class Transport:
         connections: int,
         user_agent: str,
     ) -> None:
-        self._endpoint = url
-        self._url = URL(url, encoded=True)
+        self._url = url
         self._proxy = proxy
         headers = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         through = None
         if proxy is not None:
-            if self._url.scheme == "https":
+            if url.startswith("https:"):
                 through = dict(proxy.headers)
             else:
                 headers |= proxy.headers
@@ -99,19 +97,19 @@ class Transport:
             case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
                 return ProxyConnectionError(proxy_url=self._proxy.url if self._proxy else "", error=exc)
             case aiohttp.ClientSSLError() | ssl.SSLError():
-                return SSLError(endpoint_url=self._endpoint, error=exc)
+                return SSLError(endpoint_url=self._url, error=exc)
             case aiohttp.ConnectionTimeoutError():
-                return ConnectTimeoutError(endpoint_url=self._endpoint, error=exc)
+                return ConnectTimeoutError(endpoint_url=self._url, error=exc)
             case asyncio.TimeoutError():
-                return ReadTimeoutError(endpoint_url=self._endpoint, error=exc)
+                return ReadTimeoutError(endpoint_url=self._url, error=exc)
             case aiohttp.ClientConnectorError():
-                return EndpointConnectionError(endpoint_url=self._endpoint, error=exc)
+                return EndpointConnectionError(endpoint_url=self._url, error=exc)
             case (
                 aiohttp.ClientConnectionError()
                 | aiohttp.ClientPayloadError()
                 | aiohttp.ClientResponseError()
                 | ConnectionError()
             ):
-                return ConnectionClosedError(endpoint_url=self._endpoint, error=exc)
+                return ConnectionClosedError(endpoint_url=self._url, error=exc)
             case _:
                 return HTTPClientError(error=exc)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from pytest_django import Settings
 
 from sessions_dynamo import client
 from sessions_dynamo.dataplane.endpoint import Endpoint, endpoint_of, proxy_of
 from sessions_dynamo.dataplane.plane import DataPlane
 from sessions_dynamo.errors import CredentialsMissing
-from tests.sessions_dynamo.dataplane.servers import answer, sends, serving
+from tests.sessions_dynamo.dataplane.servers import Seen, answer, sends, serving
 from tests.sessions_dynamo.dataplane.support import GET, plane
 
 
@@ -121,6 +125,30 @@ async def test_a_replicas_region(monkeypatch: pytest.MonkeyPatch) -> None:
         await ours.request("GetItem", GET)
         await ours.close()
     assert "/ap-south-1/dynamodb/aws4_request" in server.seen[0].headers["authorization"]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/dynamo", "/a%20b/"])
+async def test_an_endpoint_with_a_path_is_asked_and_signed_as_boto3_does(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(sends(answer())) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url + path)
+        async with plane() as ours:
+            await ours.request("GetItem", GET)
+        client.dynamodb().get_item(**GET)  # type: ignore[arg-type]
+    mine, theirs = server.seen
+    assert mine.target == theirs.target
+    assert mine.headers["authorization"].split("Signature=")[1] == signature(mine, server.url)
+
+
+def signature(seen: Seen, url: str) -> str:
+    """What botocore signs a request with that came over the wire."""
+    signed = ("content-type", "x-amz-target")
+    request: Any = AWSRequest("POST", url + seen.target, {name: seen.headers[name] for name in signed}, seen.body)
+    when = datetime.strptime(seen.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
+    with mock.patch("botocore.auth.get_current_datetime", return_value=when):
+        SigV4Auth(Credentials("test", "test"), "dynamodb", "eu-west-1").add_auth(request)
+    return str(request.headers["Authorization"]).split("Signature=")[1]
 
 
 def test_proxies_are_botocores(monkeypatch: pytest.MonkeyPatch) -> None:
