@@ -21,6 +21,7 @@ from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.tables.setup import ensure_tables
 from tests.engines import DYNAMODB_LOCAL, ENGINES, EngineMissing
 from tests.iam import session as aws_calls
+from tests.sessions_dynamo.drivers import ASYNCIO
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -64,14 +65,28 @@ SLOW = frozenset(
         "mcpsite/endpoint/test_fuzz.py",
     }
 )
+# Of what runs on moto with boto3, what runs on the event loop as well: a few of each kind of request.
+QUICK_ON_A_LOOP = frozenset(
+    {
+        "sessions_dynamo/store/test_batches.py",
+        "sessions_dynamo/store/test_budget.py",
+        "sessions_dynamo/store/test_drivers.py",
+        "sessions_dynamo/store/test_sessions.py",
+    }
+)
 TESTS = Path(__file__).parent
 
 
 def is_slow(item: pytest.Item) -> bool:
     """Whether ``make check`` leaves a test out."""
     path = item.path.relative_to(TESTS).as_posix()
-    engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")  # type: ignore[attr-defined]
-    return path in SLOW or path.partition("/")[0] in NEED_MORE or engine == DYNAMODB_LOCAL
+    parameters: dict[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
+    return (
+        path in SLOW
+        or path.partition("/")[0] in NEED_MORE
+        or parameters.get("engine") == DYNAMODB_LOCAL
+        or (parameters.get("driver") == ASYNCIO and path not in QUICK_ON_A_LOOP)
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -13,7 +13,8 @@ import pytest
 from django.test import override_settings
 
 from sessions_dynamo import client, schema
-from sessions_dynamo.operations import run
+from sessions_dynamo.dataplane.observers import on_request
+from sessions_dynamo.operations import Driver, boto3_driver, run
 from sessions_dynamo.reading import session_list
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store import (
@@ -29,6 +30,7 @@ from sessions_dynamo.store import (
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.tables.setup import ensure_tables
+from tests.sessions_dynamo.drivers import BOTO3, LoopDriver
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 
 if TYPE_CHECKING:
@@ -65,14 +67,48 @@ def store_tables(made_tables: StoreTables) -> Iterator[StoreTables]:
         run(made_tables.dynamodb, batches.delete(name, keys))
 
 
+@pytest.fixture(scope="session")
+def loop_driver() -> Iterator[LoopDriver]:
+    """A loop in a thread of its own; one for the session."""
+    with LoopDriver() as driver:
+        yield driver
+
+
 @pytest.fixture
-def session_store(store_tables: StoreTables) -> SessionStore:
+def driver_named(
+    made_tables: StoreTables,
+    engine: tuple[str, str],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str], Driver]:
+    """Drivers by name, towards the engine."""
+
+    def named(name: str) -> Driver:
+        if name == BOTO3:
+            return boto3_driver(made_tables.dynamodb)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", engine[1])
+        driver: LoopDriver = request.getfixturevalue("loop_driver")
+        driver.towards(engine[1])
+        return driver
+
+    return named
+
+
+@pytest.fixture
+def driver(driver_named: Callable[[str], Driver]) -> Driver:
+    """What drives the stores: boto3. In the folders of the stores' own tests, each driver in turn."""
+    return driver_named(BOTO3)
+
+
+@pytest.fixture
+def session_store(store_tables: StoreTables, driver: Driver) -> SessionStore:
     """The store of sessions; TTL 24 hours, 6 after the end."""
     return SessionStore(
         store_tables.dynamodb,
         store_tables.sessions,
         session_ttl=timedelta(hours=24),
         terminated_ttl=timedelta(hours=6),
+        driver=driver,
     )
 
 
@@ -83,19 +119,22 @@ def session_pages(session_store: SessionStore) -> SessionList:
 
 
 @pytest.fixture
-def event_store(store_tables: StoreTables, monkeypatch: pytest.MonkeyPatch) -> EventStore:
+def event_store(store_tables: StoreTables, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> EventStore:
     """The store of events; TTL 6 hours, 1,000 events a session, and no trim unless a test asks for one."""
     monkeypatch.setattr(event_operations, "random", SimpleNamespace(random=lambda: 1.0))
-    return EventStore(store_tables.dynamodb, store_tables.events, event_ttl=timedelta(hours=6), max_events=1000)
+    return EventStore(
+        store_tables.dynamodb, store_tables.events, event_ttl=timedelta(hours=6), max_events=1000, driver=driver
+    )
 
 
 @pytest.fixture
 def wire(store_tables: StoreTables) -> Iterator[Wire]:
-    """Every request from here on."""
+    """Every request from here on, of the engine's client and of every loop."""
     heard = Wire()
     hooks = store_tables.dynamodb.meta.events
     hooks.register("before-parameter-build.dynamodb", heard.hear)
-    yield heard
+    with on_request(heard.hear_on_loop):
+        yield heard
     hooks.unregister("before-parameter-build.dynamodb", heard.hear)
 
 

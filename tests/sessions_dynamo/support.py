@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
+from sessions_dynamo.dataplane.observers import Asked
 from sessions_dynamo.store import session_items, times
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.store.state import Entry, State
+from tests.sessions_dynamo.drivers import ASYNCIO, BOTO3
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,16 +26,20 @@ class Request:
 
     operation: str
     params: dict[str, Any]
+    driver: str
 
 
 @dataclass(slots=True)
 class Wire:
-    """Every request of a client, in order."""
+    """Every request of a client and of the data planes, in order."""
 
     requests: list[Request] = field(default_factory=list)
 
     def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        self.requests.append(Request(model.name, params))
+        self.requests.append(Request(model.name, params, BOTO3))
+
+    def hear_on_loop(self, asked: Asked) -> None:
+        self.requests.append(Request(asked.action, dict(asked.parameters), ASYNCIO))
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:

@@ -1,9 +1,12 @@
-"""Each way that a command cannot reach its tables: one sentence that says what to do, and no traceback."""
+"""Each way that a command cannot reach its tables: one sentence that says what to do, and no traceback.
+
+Commands have boto3; that a store on a loop says the same sentence is held at the end.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,10 @@ from pytest_django import Settings
 
 from sessions_dynamo import client
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.operations import Driver, ask, boto3_driver
 from sessions_dynamo.tables import setup
 from tests.engines import free_port, on_moto
+from tests.sessions_dynamo.drivers import LoopDriver
 from tests.sessions_dynamo.wire import answering, error
 
 if TYPE_CHECKING:
@@ -117,3 +122,45 @@ def test_readiness_names_the_endpoint_that_cannot_be_reached(monkeypatch: pytest
 
     with pytest.raises(StorageUnavailable, match=f"http://127.0.0.1:{port}"):
         setup.reachable()
+
+
+def _unreachable(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+
+
+def _no_credentials(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.delenv("AWS_ACCESS_KEY_ID")
+    patch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+def _half_of_them(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+def _no_profile(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("AWS_PROFILE", "nobody")
+
+
+def _no_region(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    settings.AWS_REGION = ""
+
+
+def _a_region_that_is_none(settings: Settings, patch: pytest.MonkeyPatch) -> None:
+    settings.AWS_REGION = "eu west 1"
+
+
+@pytest.mark.parametrize(
+    "broken", [_unreachable, _no_credentials, _half_of_them, _no_profile, _no_region, _a_region_that_is_none]
+)
+def test_a_store_says_the_same_on_either_driver(
+    broken: Callable[[Settings, pytest.MonkeyPatch], None], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(driver: Callable[[], Driver]) -> str:
+        with pytest.raises(StorageUnavailable) as raised:
+            driver()(ask("mcp-sessions", "GetItem", Key={"session_id": {"S": "abc"}}))
+        return str(raised.value)
+
+    broken(settings, monkeypatch)
+    with LoopDriver() as loop:
+        on_the_loop = said(lambda: loop)
+    assert on_the_loop == said(lambda: boto3_driver(client.dynamodb()))

@@ -312,8 +312,8 @@ def test_an_event_is_seen_with_all_of_its_parts_or_not_at_all(
 
     def watched(*args: Any) -> Operation[int]:
         written = yield from put(*args)
-        seen.append(event_store.since("abc"))
-        assert event_store.recent("abc") == seen[-1]
+        seen.append((yield from event_store.operations.since("abc")))
+        assert (yield from event_store.operations.recent("abc")) == seen[-1]
         return written
 
     monkeypatch.setattr(batches, "put", watched)

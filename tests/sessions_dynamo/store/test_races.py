@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -12,11 +12,13 @@ import boto3
 import pytest
 
 from sessions_dynamo.errors import SessionExists, SessionNotFound, StateConflict, StateTooLarge
+from sessions_dynamo.operations import Driver, Operation
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.session_items import MAX_KEYS
 from sessions_dynamo.store.sessions import SessionStore
 from tests.engines import on_dynamodb_local
+from tests.sessions_dynamo.drivers import LoopDriver, on_asyncio
 from tests.sessions_dynamo.support import created_with, large_values, raw_session, state_of
 
 pytestmark = on_dynamodb_local
@@ -26,10 +28,26 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def workers(session_store: SessionStore, engine: tuple[str, str]) -> list[SessionStore]:
-    """Two stores, each with a client of its own, as two processes have."""
+def loops(driver: Driver) -> Iterator[list[LoopDriver]]:
+    """Two loops, each in a thread of its own; none where boto3 drives."""
+    if isinstance(driver, LoopDriver):
+        with LoopDriver() as other:
+            yield [driver, other]
+    else:
+        yield []
+
+
+@pytest.fixture
+def workers(session_store: SessionStore, engine: tuple[str, str], loops: list[LoopDriver]) -> list[SessionStore]:
+    """Two stores, each with a client or a loop of its own, as two processes have."""
     other: Any = boto3.session.Session(region_name="eu-west-1").client("dynamodb", endpoint_url=engine[1])
-    same = SessionStore(other, session_store.table, session_ttl=timedelta(hours=24), terminated_ttl=timedelta(hours=6))
+    same = SessionStore(
+        other,
+        session_store.table,
+        session_ttl=timedelta(hours=24),
+        terminated_ttl=timedelta(hours=6),
+        driver=loops[1] if loops else None,
+    )
     return [session_store, same]
 
 
@@ -204,3 +222,84 @@ def test_pages_are_read_while_sessions_are_deleted(session_store: SessionStore) 
     for listed in at_once(page_or_delete, 3)[1:]:
         assert len(set(listed)) == len(listed)
         assert {f"s{number}" for number in range(1, 120, 2)} <= set(listed)
+
+
+# --- Tasks: many on each loop, asked for by many threads ------------------------------------------------------
+
+TASKS = 25
+
+
+@on_asyncio
+def test_counters_are_exact_among_tasks(workers: list[SessionStore], loops: list[LoopDriver]) -> None:
+    workers[0].create("abc")
+
+    def count(number: int) -> list[int]:
+        session, operations = workers[number % 2].load("abc"), workers[number % 2].operations
+        return loops[number % 2].together(operations.incr(session, "runs") for _ in range(TASKS))
+
+    counts = [value for values in at_once(count) for value in values]
+    assert sorted(counts) == list(range(1, THREADS * TASKS + 1)), "each task saw a value of its own"
+    assert workers[1].load("abc").counters == {"runs": THREADS * TASKS}
+
+
+@on_asyncio
+def test_tasks_that_read_and_write_one_key_lose_no_update(workers: list[SessionStore], loops: list[LoopDriver]) -> None:
+    workers[0].create("abc", state=state_of(total=""))
+
+    def add(store: SessionStore) -> Operation[int]:
+        conflicts = 0
+        while True:
+            session = yield from store.operations.load("abc")
+            session.state["total"] = session.state["total"] + "!"
+            try:
+                yield from store.operations.save(session)
+            except StateConflict:
+                conflicts += 1
+            else:
+                return conflicts
+
+    def work(number: int) -> int:
+        return sum(loops[number % 2].together(add(workers[number % 2]) for _ in range(3)))
+
+    conflicts = sum(at_once(work, 4))
+    assert workers[0].load("abc").state["total"] == "!" * 4 * 3
+    assert conflicts, "the tasks did meet"
+
+
+@on_asyncio
+def test_one_of_many_tasks_creates_an_id(workers: list[SessionStore], loops: list[LoopDriver]) -> None:
+    def create(store: SessionStore, name: str) -> Operation[str]:
+        try:
+            yield from store.operations.create("abc", state=state_of(mine=name, large="x" * 5000))
+        except SessionExists:
+            return ""
+        return name
+
+    def work(number: int) -> list[str]:
+        store = workers[number % 2]
+        return loops[number % 2].together(create(store, f"{number}-{task}") for task in range(TASKS))
+
+    (creator,) = [name for names in at_once(work, 4) for name in names if name]
+    session = workers[0].load("abc")
+    assert session.state["mine"] == creator
+    assert session.state["large"] == "x" * 5000
+    assert len(large_values(workers[0])) == 1
+
+
+@on_asyncio
+def test_tasks_that_wait_for_each_others_sessions_all_end(workers: list[SessionStore], loops: list[LoopDriver]) -> None:
+    """More at once than a loop has connections."""
+
+    def live(store: SessionStore, number: int) -> Operation[int]:
+        session = yield from store.operations.create(state=state_of(mine=number, large="x" * 5000))
+        loaded = yield from store.operations.load(session.session_id)
+        loaded.state["mine"] = loaded.state["mine"] + 1
+        yield from store.operations.save(loaded)
+        again = yield from store.operations.load(session.session_id)
+        yield from store.operations.delete(session.session_id)
+        mine: int = again.state["mine"]
+        return mine
+
+    results = loops[0].together(live(workers[0], number) for number in range(100))
+    assert results == list(range(1, 101)), "each task has its own answers"
+    assert large_values(workers[0]) == {}

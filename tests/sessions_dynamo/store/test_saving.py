@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sessions_dynamo.errors import InvalidState, SessionNotFound, StateConflict, StateTooLarge, StorageUnavailable
+from sessions_dynamo.operations import Operation, Request
 from sessions_dynamo.store import session_items, values
 from sessions_dynamo.store.session_items import (
     MAX_CHANGED_KEYS,
@@ -26,7 +27,7 @@ from sessions_dynamo.store.state import Spilled, State
 from tests.engines import on_dynamodb_local
 from tests.sessions_dynamo.json_values import json_values, nested, state_keys
 from tests.sessions_dynamo.support import Clock, Wire, created_with, large_values, raw_session, state_of
-from tests.sessions_dynamo.wire import answering, error
+from tests.sessions_dynamo.wire import answering, error, replacing
 
 LARGE = "x" * 5000
 LARGER = "y" * 50_000
@@ -41,7 +42,7 @@ def stored(store: SessionStore, session_id: str) -> dict[str, Any]:
 
 
 @given(first=st.dictionaries(state_keys, json_values, max_size=3), second=st.dictionaries(state_keys, json_values))
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json_comes_back_equal(session_store: SessionStore, first: dict[str, Any], second: dict[str, Any]) -> None:
     state = State()
     state.update(first)
@@ -523,41 +524,31 @@ def test_a_save_that_is_refused_can_be_retried_by_the_same_caller(session_with_v
     assert stored(store, "abc") == {"a": 2, "large": LARGER}
 
 
-def test_a_write_whose_answer_was_lost_keeps_its_large_value(
-    session_with_values: SessionStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_whose_answer_was_lost_keeps_its_large_value(session_with_values: SessionStore) -> None:
     store = session_with_values
     session = store.load("abc")
     session.state["large"] = session.state["large"] + "!"
-    update_item = store.dynamodb.update_item
 
-    def lost(**request: Any) -> None:
-        update_item(**request)
+    def lost(request: Request) -> Operation[Any]:
+        yield request
         raise ReadTimeoutError(endpoint_url="http://dynamodb")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(store.dynamodb, "update_item", lost)
-        with pytest.raises(StorageUnavailable):
-            store.save(session)
+    with replacing(store, "UpdateItem", lost), pytest.raises(StorageUnavailable):
+        store.save(session)
     assert stored(store, "abc") == {"a": 1, "large": LARGE + "!"}
 
 
-def test_a_write_that_was_sent_again_and_refused_keeps_its_large_value(
-    session_with_values: SessionStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_was_sent_again_and_refused_keeps_its_large_value(session_with_values: SessionStore) -> None:
     store = session_with_values
     session = store.load("abc")
     session.state["large"] = session.state["large"] + "!"
-    update_item = store.dynamodb.update_item
 
-    def sent_twice(**request: Any) -> Any:
-        update_item(**request)
-        return update_item(**request)
+    def sent_twice(request: Request) -> Operation[Any]:
+        yield request
+        return (yield request)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(store.dynamodb, "update_item", sent_twice)
-        with pytest.raises(StateConflict):
-            store.save(session)
+    with replacing(store, "UpdateItem", sent_twice), pytest.raises(StateConflict):
+        store.save(session)
     assert stored(store, "abc") == {"a": 1, "large": LARGE + "!"}
 
 
@@ -590,22 +581,20 @@ def test_a_refusal_is_told_though_its_large_value_cannot_be_deleted(session_with
 
 
 def test_activity_is_recorded_though_a_large_values_ttl_cannot_be_moved(
-    session_with_values: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    session_with_values: SessionStore, clock: Clock
 ) -> None:
     store = session_with_values
     session = store.load("abc")
     clock.advance(hours=23)
     store.touch(session)
     clock.advance(hours=23)
-    update_item = store.dynamodb.update_item
 
-    def throttled_on_values(**request: Any) -> Any:
-        if "#" in request["Key"]["session_id"]["S"]:
+    def throttled_on_values(request: Request) -> Operation[Any]:
+        if "#" in request.parameters["Key"]["session_id"]["S"]:
             raise ReadTimeoutError(endpoint_url="http://dynamodb")
-        return update_item(**request)
+        return (yield request)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(store.dynamodb, "update_item", throttled_on_values)
+    with replacing(store, "UpdateItem", throttled_on_values):
         assert store.incr(session, "runs") == 1
     (item,) = large_values(store).values()
     before = int(item["ttl"]["N"])

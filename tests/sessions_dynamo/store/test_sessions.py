@@ -484,7 +484,11 @@ def test_throttling_says_so(session_store: SessionStore) -> None:
 
 def test_a_table_that_is_missing_names_the_command_that_makes_it(session_store: SessionStore) -> None:
     lost = SessionStore(
-        session_store.dynamodb, "no-such-table", session_ttl=timedelta(hours=1), terminated_ttl=timedelta(hours=1)
+        session_store.dynamodb,
+        "no-such-table",
+        session_ttl=timedelta(hours=1),
+        terminated_ttl=timedelta(hours=1),
+        driver=session_store.drive,
     )
     with pytest.raises(TableMissing, match=r"no-such-table.*dynamodb_setup"):
         lost.load("abc")

@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageUnavailable
+from sessions_dynamo.operations import Operation
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
@@ -22,6 +23,7 @@ from sessions_dynamo.workers.bus import SIGNAL_TTL
 from sessions_dynamo.workers.stream_operations import ATTEMPTS
 from sessions_dynamo.workers.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Lease, StreamStore, default_store
 from tests.engines import on_moto
+from tests.sessions_dynamo.drivers import LoopDriver, on_asyncio
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
 from tests.sessions_dynamo.wire import answering
 
@@ -455,6 +457,25 @@ def test_of_many_answers_at_once_one_counts(store: StreamStore) -> None:
     taken = at_once(8, lambda number: store.replies.put(SESSION, "s-1", f"by {number}"))
     assert taken.count(True) == 1
     assert store.replies.get([(SESSION, "s-1")]) == {(SESSION, "s-1"): f"by {taken.index(True)}"}
+
+
+@on_asyncio
+def test_of_many_tasks_that_answer_one_counts(store: StreamStore, driver: LoopDriver) -> None:
+    replies = store.operations.replies
+    taken = driver.together(replies.put(SESSION, "s-1", f"by {number}") for number in range(40))
+    assert taken.count(True) == 1
+    assert store.replies.get([(SESSION, "s-1")]) == {(SESSION, "s-1"): f"by {taken.index(True)}"}
+
+
+@on_asyncio
+def test_what_tasks_publish_and_send_at_once_is_all_there(store: StreamStore, driver: LoopDriver) -> None:
+    def say(number: int) -> Operation[None]:
+        yield from store.operations.bus.publish("worker", "topic", number)
+        yield from store.operations.send(SESSION, STANDALONE, "notifications/message", f"{number}")
+
+    driver.together(say(number) for number in range(40))
+    assert sorted(item.payload for item in store.bus.since(0)) == list(range(40))
+    assert sorted(int(message.data) for message in store.inbox(SESSION, STANDALONE)[1]) == list(range(40))
 
 
 @pytest.mark.parametrize("size", [PART_BYTES, PART_BYTES + 1, 5 * PART_BYTES])
