@@ -143,6 +143,15 @@ class AppSettings(Settings):
     METRICS = Setting(str, "off")
     """``off``, ``emf`` or ``put``."""
 
+    # --- What the server takes, under gunicorn and runserver --------------------------------------------------
+
+    REQUEST_READ_SECONDS = Setting(float, 30.0)
+    """For a request's head, and again for its whole body."""
+    SEND_SECONDS = Setting(float, 30.0)
+    """A client that takes nothing of its answer for so long is left."""
+    MAX_CONNECTIONS = Setting(int, 12_000)
+    """Open connections of a process; at most what its open files allow."""
+
     # --- How ``manage.py runserver`` behaves in this project --------------------------------------------------
 
     RUNSERVER_PORT = Setting(None, "8000")

@@ -17,7 +17,11 @@ from sessions_dynamo.conf import conf
 NAMESPACE: Final = "MCP/Sessions"
 TOOL_COUNTS: Final = ("ToolCalls", "ToolErrors")
 """Counted for the service, and again for each tool."""
-COUNTS: Final = ("SessionCreated", "SessionTerminated", "SessionExpired", *TOOL_COUNTS, "StreamResumed", "EventsStored")
+COUNTS: Final = (
+    *("SessionCreated", "SessionTerminated", "SessionExpired"),
+    *TOOL_COUNTS,
+    *("StreamResumed", "EventsStored", "LoopBlocked"),
+)
 REQUEST_LATENCY: Final = "RequestLatency"
 
 MAX_TOOLS: Final = 100

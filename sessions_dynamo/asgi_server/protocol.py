@@ -1,0 +1,285 @@
+"""One connection: uvicorn's HTTP protocol with deadlines, bounds, and an eye on whether the client is still there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import urllib.parse
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sessions_dynamo.asgi_server.cycle import Cycle
+from sessions_dynamo.asgi_server.parting import part
+from sessions_dynamo.asgi_server.state import State
+
+SEND_BUFFER_BYTES: Final = 64 * 1024
+"""The kernel's part of what waits for a client; by itself it grows to megabytes."""
+MAX_UNPARSED_BYTES: Final = 64 * 1024
+"""Of a head, or between two pieces of a body, without end; and of what is sent behind a request under way."""
+RETRY_AFTER: Final = (b"retry-after", b"1")
+USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+class _BehindTheRequest(Exception):
+    """Another request begins before the one under way is answered."""
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection serves one request at a time.
+
+    Whoever sends more while one is under way is not read into a queue: uvicorn would stop reading then, and never see
+    the client leave. The bytes are dropped, and the connection ends with the answer.
+    """
+
+    server_state: State
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._receiving = False
+        """Part of a request has come, and not its end."""
+        self._unparsed = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._left = False
+
+    # --- The connection ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        state = self.server_state
+        if state.stopping or not state.make_room():
+            self._left = True
+            part(transport, state, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER)
+            return
+        super().connection_made(transport)
+        _bound_sending(transport, state.limits.send_seconds)
+        state.idle[self] = None
+        self._expect_more()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._unparsed += len(data)
+        if not self._receiving:
+            if self._is_answering():
+                self._drop_surplus()
+                return
+            self._begin_receiving()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            # Nothing to upgrade to; the request itself is served.
+            if len(data) > exc.args[0]:
+                self._drop_surplus()
+        except httptools.HttpParserError as exc:
+            if isinstance(exc.__context__, _BehindTheRequest):
+                self._drop_surplus()
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST)
+        else:
+            if self._receiving and self._unparsed > MAX_UNPARSED_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def eof_received(self) -> None:
+        """Half closed counts as gone; but who cut a request off is told so."""
+        if self._receiving and not (self.cycle and self.cycle.response_started):
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        else:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        self._cancel_stall()
+        self.connections.discard(self)
+
+    def close(self) -> None:
+        """Close; what was written is still sent, to a client that takes it."""
+        self._leave()
+        self.transport.close()
+        self._watch_sending()
+
+    def _leave(self) -> None:
+        """The client is gone, or as good as: the application hears of it, and nothing waits for the client."""
+        if self._left:
+            return
+        self._left = True
+        self.server_state.idle.pop(self, None)
+        self._unset_keepalive_if_required()
+        self._expect_nothing()
+        if self.cycle is not None:
+            self.cycle.disconnected = not self.cycle.response_complete
+            self.cycle.message_event.set()
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer instead of the application, if it has not begun to, and close."""
+        if self._left:
+            return
+        if self.cycle is not None and self.cycle.response_started:
+            self.close()
+            return
+        self._leave()
+        self.connections.discard(self)
+        part(self.transport, self.server_state, status)
+
+    # --- Deadlines --------------------------------------------------------------------------------------------
+
+    def _expect_more(self) -> None:
+        self._expect_nothing()
+        self._deadline = self.loop.call_later(self.server_state.limits.read_seconds, self._on_deadline)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_deadline(self) -> None:
+        if self.flow.read_paused or (self.cycle is not None and self.cycle.waiting_for_100_continue):
+            # The client waits for the application.
+            self._expect_more()
+        elif self._receiving:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        else:
+            self.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_stall()
+        if self._left:
+            self._watch_sending()
+
+    def _watch_sending(self) -> None:
+        """Leave a client that takes nothing of what waits for it."""
+        self._cancel_stall()
+        if waiting := self.transport.get_write_buffer_size():
+            seconds = self.server_state.limits.send_seconds
+            self._stall = self.loop.call_later(seconds, self._on_stall, waiting)
+
+    def _cancel_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _on_stall(self, waiting: int) -> None:
+        if self.transport.get_write_buffer_size() >= waiting:
+            self.transport.abort()
+        else:
+            self._watch_sending()
+
+    # --- One request after the other --------------------------------------------------------------------------
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _begin_receiving(self) -> None:
+        self._receiving = True
+        self.server_state.idle.pop(self, None)
+        if self._deadline is None:
+            self._expect_more()
+
+    def _drop_surplus(self) -> None:
+        if self._is_answering():
+            self.cycle.keep_alive = False
+        if self._unparsed > MAX_UNPARSED_BYTES:
+            self.close()
+
+    def on_message_begin(self) -> None:
+        if self._is_answering():
+            raise _BehindTheRequest
+        self._begin_receiving()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        scope, state = self.scope, self.server_state
+        version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        url = httptools.parse_url(self.url)
+        scope["raw_path"] = url.path
+        path = url.path.decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        state.proxies.apply(scope)
+        # Trailers would be added behind the back of who has read the headers.
+        self.headers = _Trailers()
+        self._unparsed = 0
+        self._expect_more()
+        # Counted here: a stream that its client ends never completes.
+        state.total_requests += 1
+        self.cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not state.stopping,
+            on_response=self.on_response_complete,
+        )
+        self._start_asgi_task(self.cycle, self.app)
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        if self.cycle.response_complete:
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        self._receiving = False
+        self._expect_nothing()
+        if self.cycle.response_complete:
+            self._become_idle()
+        else:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if not self._receiving:
+            self._become_idle()
+
+    def _become_idle(self) -> None:
+        self._unparsed = 0
+        self.server_state.idle[self] = None
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.close)
+
+
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Takes headers that come after the head, and keeps none."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None:
+        """Drop it."""
+
+
+def _bound_sending(transport: asyncio.Transport, seconds: float) -> None:
+    """Bound what the kernel holds for a client, and for how long."""
+    connection = transport.get_extra_info("socket")
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if USER_TIMEOUT is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(seconds * 1000))
