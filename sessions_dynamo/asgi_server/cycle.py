@@ -31,7 +31,8 @@ class Cycle(RequestResponseCycle):
     async def send(self, message: ASGISendEvent) -> None:
         """Send; to a client that has left it does nothing, but lets the loop go on."""
         await super().send(message)
-        if self.disconnected:
+        # Closing: nothing is lost officially before the loop has had a turn.
+        if self.disconnected or self.transport.is_closing():
             await asyncio.sleep(0)
 
     async def _give_up(self) -> None:

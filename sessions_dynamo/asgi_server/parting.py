@@ -10,7 +10,7 @@ from typing import Final
 from sessions_dynamo.asgi_server.state import State
 
 LINGER_SECONDS: Final = 2.0
-MAX_LINGERING: Final = 64
+MAX_LINGERING: Final = 32
 
 
 def part(transport: asyncio.Transport, state: State, status: HTTPStatus, *headers: tuple[bytes, bytes]) -> None:
@@ -21,6 +21,7 @@ def part(transport: asyncio.Transport, state: State, status: HTTPStatus, *header
     """
     transport.write(_answer(status, [*state.default_headers, *headers]))
     if len(state.parting) >= MAX_LINGERING or not transport.can_write_eof():
+        transport.set_protocol(asyncio.Protocol())
         transport.close()
         return
     transport.set_protocol(_Lingering(transport, state))

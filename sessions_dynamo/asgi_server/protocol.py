@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import urllib.parse
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,14 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sessions_dynamo.asgi_server.cycle import Cycle
 from sessions_dynamo.asgi_server.parting import part
+from sessions_dynamo.asgi_server.sending import Sending
 from sessions_dynamo.asgi_server.state import State
 
-SEND_BUFFER_BYTES: Final = 64 * 1024
-"""The kernel's part of what waits for a client; by itself it grows to megabytes."""
 MAX_UNPARSED_BYTES: Final = 64 * 1024
 """Of a head, or between two pieces of a body, without end; and of what is sent behind a request under way."""
+FRAMING: Final = (b"content-length", b"transfer-encoding")
 RETRY_AFTER: Final = (b"retry-after", b"1")
-USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 class _BehindTheRequest(Exception):
@@ -51,8 +48,9 @@ class Protocol(HttpToolsProtocol):
         """Part of a request has come, and not its end."""
         self._unparsed = 0
         self._deadline: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
         self._left = False
+        self._framing: list[tuple[bytes, bytes]] = []
+        self._is_reframing = False
 
     # --- The connection ---------------------------------------------------------------------------------------
 
@@ -63,7 +61,7 @@ class Protocol(HttpToolsProtocol):
             part(transport, state, HTTPStatus.SERVICE_UNAVAILABLE, RETRY_AFTER)
             return
         super().connection_made(transport)
-        _bound_sending(transport, state.limits.send_seconds)
+        self._sending = Sending(transport, state.limits.send_seconds)
         state.idle[self] = None
         self._expect_more()
 
@@ -75,12 +73,13 @@ class Protocol(HttpToolsProtocol):
                 self._drop_surplus()
                 return
             self._begin_receiving()
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
-            # Nothing to upgrade to; the request itself is served.
-            if len(data) > exc.args[0]:
-                self._drop_surplus()
+            self._serve_without_upgrade(data[exc.args[0] :])
         except httptools.HttpParserError as exc:
             if isinstance(exc.__context__, _BehindTheRequest):
                 self._drop_surplus()
@@ -99,14 +98,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
-        self._cancel_stall()
+        self._sending.look_away()
         self.connections.discard(self)
 
     def close(self) -> None:
         """Close; what was written is still sent, to a client that takes it."""
         self._leave()
         self.transport.close()
-        self._watch_sending()
+        self._sending.watch()
 
     def _leave(self) -> None:
         """The client is gone, or as good as: the application hears of it, and nothing waits for the client."""
@@ -155,31 +154,13 @@ class Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_sending()
+        self._sending.watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._cancel_stall()
+        self._sending.look_away()
         if self._left:
-            self._watch_sending()
-
-    def _watch_sending(self) -> None:
-        """Leave a client that takes nothing of what waits for it."""
-        self._cancel_stall()
-        if waiting := self.transport.get_write_buffer_size():
-            seconds = self.server_state.limits.send_seconds
-            self._stall = self.loop.call_later(seconds, self._on_stall, waiting)
-
-    def _cancel_stall(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-
-    def _on_stall(self, waiting: int) -> None:
-        if self.transport.get_write_buffer_size() >= waiting:
-            self.transport.abort()
-        else:
-            self._watch_sending()
+            self._sending.watch()
 
     # --- One request after the other --------------------------------------------------------------------------
 
@@ -198,13 +179,36 @@ class Protocol(HttpToolsProtocol):
         if self._unparsed > MAX_UNPARSED_BYTES:
             self.close()
 
+    def _serve_without_upgrade(self, rest: bytes) -> None:
+        """There is nothing to upgrade to: serve the request itself.
+
+        The parser takes its body for another protocol; Java's HTTP client sends one with every first request. A new
+        parser that knows no more than the body's length reads it.
+        """
+        if self._framing:
+            head = b"".join(b"%s: %s\r\n" % header for header in self._framing)
+            self._framing, self._is_reframing = [], True
+            self.parser = httptools.HttpRequestParser(self)
+            self._parse(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
+            if rest and not self._left:
+                self._parse(rest)
+        elif rest:
+            self._drop_surplus()
+
     def on_message_begin(self) -> None:
+        if self._is_reframing:
+            return
         if self._is_answering():
             raise _BehindTheRequest
         self._begin_receiving()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self._is_reframing:
+            self._is_reframing = False
+            return
+        if self.parser.should_upgrade():
+            self._framing = [header for header in self.headers if header[0] in FRAMING]
         scope, state = self.scope, self.server_state
         version = self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")
@@ -246,6 +250,8 @@ class Protocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if self._framing:
+            return
         self._unparsed = 0
         self._receiving = False
         self._expect_nothing()
@@ -274,12 +280,3 @@ class _Trailers(list[tuple[bytes, bytes]]):
 
     def append(self, item: tuple[bytes, bytes]) -> None:
         """Drop it."""
-
-
-def _bound_sending(transport: asyncio.Transport, seconds: float) -> None:
-    """Bound what the kernel holds for a client, and for how long."""
-    connection = transport.get_extra_info("socket")
-    with suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if USER_TIMEOUT is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(seconds * 1000))

@@ -20,8 +20,8 @@ from sessions_dynamo.asgi_server.watch import LoopWatch
 
 logger = logging.getLogger("sessions_dynamo.asgi_server")
 
-ACCEPT_BATCH: Final = 32
-"""Connections that are accepted before any of them is looked at: each is a file already."""
+ACCEPT_BATCH: Final = 8
+"""Connections that are accepted in one turn of the loop. Each is a file some turns before it can be refused."""
 LOOK_SECONDS: Final = 0.05
 CANCEL_SECONDS: Final = 1.0
 """For what is cancelled to clean up."""

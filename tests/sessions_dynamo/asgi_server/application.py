@@ -67,12 +67,12 @@ async def answer(send: Any, text: object, status: int = 200) -> None:
 
 async def body_of(receive: Any) -> bytes | None:
     """The whole body; ``None`` if the client left."""
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message["body"]
+        body += bytes(message["body"])
         if not message["more_body"]:
             return body
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions_dynamo.asgi_server.servers import Client, Gunicorn, gunicorn, wait_for
+from tests.sessions_dynamo.asgi_server.servers import Client, Gunicorn, gunicorn
 
 MEMORY_BYTES = 30 * 1024 * 1024
 
@@ -167,7 +167,6 @@ def test_a_client_that_is_gone_does_not_let_a_careless_generator_stop_the_loop(t
         begun = time.monotonic()
         assert server.get("hello")[0] == 200
         assert time.monotonic() - begun < 5
-        assert wait_for(lambda: server.get("hello")[0] == 200) is None
 
 
 def test_a_socket_that_is_reset_before_it_is_looked_at_harms_nothing(server: Gunicorn) -> None:

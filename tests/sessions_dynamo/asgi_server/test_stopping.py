@@ -23,7 +23,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gunicorn]]:
     running = []
 
     def start(*options: str, **environment: str) -> Gunicorn:
-        context = gunicorn(tmp_path, *options, **environment)
+        context = gunicorn(tmp_path, *options, files=None, **environment)
         running.append(context)
         return context.__enter__()
 
