@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from uvicorn.server import ServerState
 
 from sessions_dynamo.asgi_server.forwarded import Proxies
 from sessions_dynamo.asgi_server.limits import Limits
 
-if TYPE_CHECKING:
-    from sessions_dynamo.asgi_server.protocol import Protocol
+
+class Connection(Protocol):
+    """A client's connection, as far as its neighbours need it."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class State(ServerState):
@@ -22,7 +26,7 @@ class State(ServerState):
         self.limits = limits
         self.proxies = proxies
         self.stopping = False
-        self.idle: dict[Protocol, None] = {}
+        self.idle: dict[Connection, None] = {}
         """Connections without a request, the longest idle first."""
         self.parting: set[asyncio.Transport] = set()
         """Connections that have had their last answer."""
