@@ -44,6 +44,8 @@ NEED_MORE = ("browser", "conformance", "iam", "live", "release", "test_iam.py", 
 # processes, models that are walked at random.
 SLOW = frozenset(
     {
+        "sessions_dynamo/asgi_server/test_slow_clients.py",
+        "sessions_dynamo/asgi_server/test_stopping.py",
         "sessions_dynamo/backups/test_restores.py",
         "sessions_dynamo/management/test_export_commands.py",
         "sessions_dynamo/management/test_restore_command.py",

@@ -9,9 +9,9 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final
 
 from sessions_dynamo.asgi_server.forwarded import Proxies
 from sessions_dynamo.asgi_server.limits import Limits, raise_open_files
@@ -19,7 +19,7 @@ from sessions_dynamo.asgi_server.server import Config, Server, run
 
 GRACEFUL_SECONDS: Final = 1.0
 """Whoever has edited a file waits for it."""
-EXIT_SECONDS: Final = 1.5
+EXIT_SECONDS: Final = 0.5
 """For threads that still run something, such as a synchronous view; then they are left."""
 KEEP_ALIVE_SECONDS: Final = 5
 
@@ -27,8 +27,8 @@ KEEP_ALIVE_SECONDS: Final = 5
 class DevelopmentServer:
     """Has the face of Django's ``WSGIServer``, as ``basehttp.run`` uses it; what it is given is an ASGI application."""
 
-    running: ClassVar[DevelopmentServer | None] = None
-    """This process's own, while it serves on another thread than the main one."""
+    latest: ClassVar[DevelopmentServer | None] = None
+    """What this process serves, or has served."""
 
     def __init__(self, address: tuple[str, int], handler_class: object = None, ipv6: bool = False) -> None:
         """Bind. Raises ``OSError``."""
@@ -49,19 +49,17 @@ class DevelopmentServer:
     def serve_forever(self) -> None:
         """Serve until the process is told to end. Raises ``KeyboardInterrupt`` or ``SystemExit`` on the main thread."""
         _log_requests()
-        if threading.current_thread() is threading.main_thread():
-            with self._signals():
+        # Of this class: Django makes another one of it, with threads.
+        DevelopmentServer.latest = self
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        with self._signals() if on_main_thread else nullcontext():
+            try:
                 run(self._server, [self.socket])
-            return
-        type(self).running = self
-        try:
-            run(self._server, [self.socket])
-        finally:
-            type(self).running = None
-            self._ended.set()
+            finally:
+                self._ended.set()
 
     @contextmanager
-    def _signals(self) -> Iterator[Self]:
+    def _signals(self) -> Iterator[None]:
         """Stop in order at a signal, then do what the signal does."""
         came: list[int] = []
 
@@ -71,7 +69,7 @@ class DevelopmentServer:
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            yield self
+            yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -80,13 +78,13 @@ class DevelopmentServer:
         if came:
             raise KeyboardInterrupt
 
-    @classmethod
-    def end(cls, code: object = 0) -> None:
+    @staticmethod
+    def end(code: object = 0) -> None:
         """On the main thread, as the process ends with ``code``: tell open streams, and let nothing hold it up.
 
         The server's thread is a daemon, which would end in the middle of whatever it does.
         """
-        server = cls.running
+        server = DevelopmentServer.latest
         if server is None:
             return
         server._server.stop()

@@ -125,13 +125,13 @@ class Server(uvicorn.Server):
         return True
 
     async def _cut_off(self) -> None:
-        """End what is still under way, and let it clean up."""
+        """End what is still under way: as if its client had left, then by cancelling it; and let it clean up."""
         state = self.server_state
         logger.warning("%d requests and %d connections are cut off.", len(state.tasks), len(state.connections))
-        await cancelled(state.tasks)
         for connection in list(state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(LOOK_SECONDS)
+        await cancelled(state.tasks)
 
 
 async def cancelled(tasks: set[asyncio.Task[Any]] | set[asyncio.Task[None]]) -> None:

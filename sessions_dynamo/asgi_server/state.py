@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+import logging
+import time
+from typing import Final, Protocol
 
 from uvicorn.server import ServerState
 
 from sessions_dynamo.asgi_server.forwarded import Proxies
 from sessions_dynamo.asgi_server.limits import Limits
+
+logger = logging.getLogger("sessions_dynamo.asgi_server")
+
+FULL_LOG_SECONDS: Final = 60.0
 
 
 class Connection(Protocol):
@@ -28,6 +34,7 @@ class State(ServerState):
         self.stopping = False
         self.idle: dict[Connection, None] = {}
         """Connections without a request, the longest idle first."""
+        self._said_full_at = float("-inf")
         self.parting: set[asyncio.Transport] = set()
         """Connections that have had their last answer."""
 
@@ -36,6 +43,13 @@ class State(ServerState):
         if len(self.connections) < self.limits.max_connections:
             return True
         if not self.idle:
+            self._say_full()
             return False
         next(iter(self.idle)).close()
         return True
+
+    def _say_full(self) -> None:
+        if time.monotonic() - self._said_full_at >= FULL_LOG_SECONDS:
+            self._said_full_at = time.monotonic()
+            most = self.limits.max_connections
+            logger.warning("All of %d connections have a request under way: newcomers are answered 503.", most)

@@ -43,6 +43,8 @@ class Worker(BaseWorker):
             logger.setLevel(log.level)
         # uvicorn's own steps, such as "Shutting down", are said by gunicorn already.
         logging.getLogger("uvicorn.error").setLevel(max(self.log.error_log.level, logging.WARNING))
+        # Before the application is loaded: how many streams it takes may depend on it.
+        raise_open_files()
         super().init_process()
 
     def init_signals(self) -> None:
@@ -75,7 +77,6 @@ class Worker(BaseWorker):
     def run(self) -> None:
         """Serve until told to stop. Raises ``SystemExit`` if the application does not start."""
         cfg: Any = self.cfg
-        raise_open_files()
         config = Config(
             self.wsgi,
             lifespan="on",

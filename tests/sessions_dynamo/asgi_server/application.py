@@ -88,14 +88,9 @@ async def stream(scope: Any, receive: Any, send: Any) -> None:
     await body_of(receive)
     left = asyncio.ensure_future(receive())
     end = asyncio.ensure_future(released.wait())
-    try:
-        await asyncio.wait({left, end}, return_when=asyncio.FIRST_COMPLETED)
-        say("left" if left.done() else "ended")
-        await send({"type": "http.response.body", "body": b": over\n\n"})
-    except asyncio.CancelledError:
-        await asyncio.sleep(0.2)
-        say("cleaned up")
-        raise
+    await asyncio.wait({left, end}, return_when=asyncio.FIRST_COMPLETED)
+    say("left" if left.done() else "ended")
+    await send({"type": "http.response.body", "body": b": over\n\n"})
 
 
 async def large(scope: Any, receive: Any, send: Any) -> None:
@@ -138,6 +133,16 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, "slow")
 
 
+async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+    """Does not ask whether the client is still there."""
+    try:
+        say("working")
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.2)
+        say("cleaned up")
+
+
 async def remember(scope: Any, receive: Any, send: Any) -> None:
     """Whether a variable of the request before is seen."""
     before = seen.get()
@@ -163,7 +168,7 @@ Handler = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
-        *(hello, stream, large, endless, echo, refuse, block, slow),
+        *(hello, stream, large, endless, echo, refuse, block, slow, stubborn),
         *(remember, headers, broken, files),
     )
 }

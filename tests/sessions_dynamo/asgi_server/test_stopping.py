@@ -133,11 +133,14 @@ def test_what_does_not_end_is_cut_off_and_cleans_up_before_anybody_kills(
     server = start("--graceful-timeout", "5", "--timeout", "2", DEAF="1")
     worker = server.worker()
     server.connect().open_stream()
+    server.connect().request("stubborn")
+    server.said("working")
     server.signal(signal.SIGTERM)
     server.ends()
 
     assert server.log.index("cleaned up") < server.log.index("shutdown with time left")
-    assert "1 requests and 1 connections are cut off" in server.log
+    assert "2 requests and 2 connections are cut off" in server.log
+    assert "left" in server.log
     _stops_in_order(server, worker)
 
 
