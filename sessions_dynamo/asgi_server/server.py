@@ -23,6 +23,7 @@ logger = logging.getLogger("sessions_dynamo.asgi_server")
 ACCEPT_BATCH: Final = 8
 """Connections that are accepted in one turn of the loop. Each is a file some turns before it can be refused."""
 LOOK_SECONDS: Final = 0.05
+CLOSE_SECONDS: Final = 0.5
 CANCEL_SECONDS: Final = 1.0
 """For what is cancelled to clean up."""
 DRAIN_SHARE, STOP_SHARE = 0.7, 0.9
@@ -95,7 +96,10 @@ class Server(uvicorn.Server):
             connection.shutdown()
         if not await self._drained(drained_at):
             await self._cut_off()
-        for transport in list(state.parting):
+        elif state.connections:
+            # Over TLS both sides say that they close; who does not answer is not waited for.
+            await asyncio.sleep(CLOSE_SECONDS)
+        for transport in [*state.parting, *(connection.transport for connection in state.connections)]:
             transport.abort()
         try:
             async with asyncio.timeout_at(stop_at):
@@ -114,11 +118,15 @@ class Server(uvicorn.Server):
                 logger.exception("Clients could not be released.")
 
     async def _drained(self, until: float) -> bool:
-        """Whether every request under way has ended; connections that are closing may still take their answer."""
+        """Whether every request under way has ended, and its answer was sent."""
         state, loop = self.server_state, asyncio.get_running_loop()
+
+        def is_sending(transport: asyncio.Transport) -> bool:
+            return not transport.is_closing() or transport.get_write_buffer_size() > 0
+
         # One more step of the loop for those that end by being released.
         await asyncio.sleep(LOOK_SECONDS)
-        while state.tasks or state.connections:
+        while state.tasks or any(is_sending(connection.transport) for connection in state.connections):
             if self.force_exit or loop.time() >= until:
                 return False
             await asyncio.sleep(LOOK_SECONDS)

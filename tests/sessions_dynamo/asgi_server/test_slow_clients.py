@@ -122,6 +122,7 @@ def test_a_head_without_end_is_refused(server: Gunicorn) -> None:
 
 def test_a_process_never_runs_out_of_files(tmp_path: Path) -> None:
     with gunicorn(tmp_path, files=200) as server:
+        server.said("Serving up to")
         assert "The limit of open files was raised from 100 to 200." in server.log
         (most,) = re.findall(r"Serving up to (\d+) connections", server.log)
         assert int(most) == 100
@@ -138,6 +139,7 @@ def test_a_process_never_runs_out_of_files(tmp_path: Path) -> None:
         crowd = []
         for _ in range(300):
             crowd.append(server.connect())
+        assert server.log.count("newcomers are answered 503") == 1
         for client in crowd:
             assert client.rest()[:12] in (b"HTTP/1.1 503", b"")
 

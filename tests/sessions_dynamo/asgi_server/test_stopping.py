@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -183,3 +186,32 @@ def test_a_worker_without_its_arbiter_stops(start: Callable[..., Gunicorn]) -> N
     assert stream.rest().endswith(b": over\n\n\r\n0\r\n\r\n")
     wait_for(lambda: f"{worker} atexit" in server.log)
     wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", server.port)) != 0)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_is_served_and_stopped_alike(start: Callable[..., Gunicorn], tmp_path: Path) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    server = start("--keyfile", key, "--certfile", certificate, MAX_CONNECTIONS="2")
+    worker = server.worker()
+    context = ssl.create_default_context(cafile=certificate)
+    streams = [server.connect() for _ in range(2)]
+    for stream in streams:
+        stream.socket = context.wrap_socket(stream.socket, server_hostname="localhost")
+        stream.open_stream()
+    refused = server.connect()
+    refused.socket = context.wrap_socket(refused.socket, server_hostname="localhost")
+    assert refused.rest().startswith(b"HTTP/1.1 503")
+
+    server.signal(signal.SIGTERM)
+    assert server.ends() < AT_ONCE
+    for stream in streams:
+        assert b": over" in stream.rest()
+    _stops_in_order(server, worker)
