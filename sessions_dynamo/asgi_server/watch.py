@@ -43,24 +43,35 @@ class LoopWatch:
 
     def _look(self) -> None:
         blocked_since: float | None = None
+        suspect: FrameType | None = None
         looked_at = time.monotonic()
         while not self._ended.wait(TICK_SECONDS):
             before, looked_at = looked_at, time.monotonic()
-            wound_at = self._wound_at
+            wound_at, running = self._wound_at, None
             if blocked_since is not None:
                 if wound_at != blocked_since:
                     logger.warning("The loop was blocked for %.1f s.", wound_at - blocked_since)
                     blocked_since = None
             # A thread that itself came late has seen a machine that stood still, not a handler.
-            elif looked_at - wound_at > BLOCKED_SECONDS and looked_at - before < BLOCKED_SECONDS:
-                frame = sys._current_frames().get(self._loop_thread)
-                if frame is not None and not _waits_for_events(frame):
+            elif looked_at - wound_at > BLOCKED_SECONDS - TICK_SECONDS and looked_at - before < BLOCKED_SECONDS:
+                running = _callback(sys._current_frames().get(self._loop_thread))
+                # The same at two looks: not one of thousands that together take their time.
+                if running is not None and running is suspect:
                     blocked_since = wound_at
-                    stack = "".join(traceback.format_list(traceback.extract_stack(frame)[-MAX_FRAMES:]))
-                    logger.warning("The loop is blocked since %.1f s:\n%s", looked_at - wound_at, stack)
-                    metrics.count("LoopBlocked")
+                    self._accuse(looked_at - wound_at)
+            suspect = running
+
+    def _accuse(self, seconds: float) -> None:
+        stack = traceback.extract_stack(sys._current_frames().get(self._loop_thread))[-MAX_FRAMES:]
+        logger.warning("The loop is blocked since %.1f s:\n%s", seconds, "".join(traceback.format_list(stack)))
+        metrics.count("LoopBlocked")
 
 
-def _waits_for_events(frame: FrameType) -> bool:
-    """Whether the loop stands where it should: other threads, or processes, leave it no time."""
-    return frame.f_code.co_name == "select" and "selectors" in frame.f_code.co_filename
+def _callback(frame: FrameType | None) -> FrameType | None:
+    """The frame in which the loop runs one callback, or a step of a task; ``None`` between them."""
+    while frame is not None and frame.f_code is not _RUN_CODE:
+        frame = frame.f_back
+    return frame
+
+
+_RUN_CODE: Final = asyncio.Handle._run.__code__

@@ -52,3 +52,20 @@ def test_the_watch_ends() -> None:
         assert not thread.is_alive()
 
     asyncio.run(main())
+
+
+def test_many_callbacks_that_together_take_their_time_accuse_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "count", lambda name: None)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        watch = LoopWatch(loop)
+        for _ in range(40):
+            loop.call_soon(time.sleep, 0.05)
+        await asyncio.sleep(2 + 3 * TICK_SECONDS)
+        watch.end()
+
+    asyncio.run(main())
+    assert caplog.records == []
