@@ -20,6 +20,8 @@ from sessions_dynamo.asgi_server.state import State
 MAX_UNPARSED_BYTES: Final = 64 * 1024
 """Of a head, or between two pieces of a body, without end; and of what is sent behind a request under way."""
 FRAMING: Final = (b"content-length", b"transfer-encoding")
+GREETING_SECONDS: Final = 1.0
+"""So long a new connection counts as one that has a request: it is on its way."""
 RETRY_AFTER: Final = (b"retry-after", b"1")
 
 
@@ -62,7 +64,7 @@ class Protocol(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self._sending = Sending(transport, state.limits.send_seconds)
-        state.idle[self] = None
+        state.idle[self] = self.loop.time() + GREETING_SECONDS
         self._expect_more()
 
     def data_received(self, data: bytes) -> None:
@@ -270,7 +272,7 @@ class Protocol(HttpToolsProtocol):
 
     def _become_idle(self) -> None:
         self._unparsed = 0
-        self.server_state.idle[self] = None
+        self.server_state.idle[self] = self.loop.time()
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.close)
 

@@ -161,6 +161,17 @@ def test_idle_connections_make_room_the_longest_idle_first(tmp_path: Path) -> No
         assert kept[0].get("hello")[0] == 200
 
 
+def test_newcomers_do_not_oust_each_other(tmp_path: Path) -> None:
+    with gunicorn(tmp_path, MAX_CONNECTIONS="20") as server:
+        for _ in range(17):
+            server.connect().open_stream()
+        newcomers = [server.connect() for _ in range(10)]
+        for client in newcomers:
+            client.request("hello")
+        statuses = sorted(client.response()[0] for client in newcomers)
+        assert statuses == [200] * 3 + [503] * 7
+
+
 def test_a_client_that_is_gone_does_not_let_a_careless_generator_stop_the_loop(tmp_path: Path) -> None:
     with gunicorn(tmp_path) as server:
         with Client(server.port) as client:
