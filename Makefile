@@ -30,12 +30,17 @@ test: $(VENV)/dev.stamp $(if $(shell command -v npm),$(NODE_MODULES)/.stamp,no-n
 
 bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.operations
+	$(BIN)/python -m benchmarks.dataplane
 	$(BIN)/python -m benchmarks.notify
 	$(BIN)/python -m benchmarks.parked
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.clearing
 	$(BIN)/python -m benchmarks.exports
-	$(BIN)/python -m benchmarks.dataplane
+	$(BIN)/python -m benchmarks.progress
+	$(BIN)/python -m benchmarks.streams --streams 1000
+	$(BIN)/python -m benchmarks.memory --calls 10000 --settle 20
+	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.compare --delay 10
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/python -m ruff check .

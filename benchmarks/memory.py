@@ -1,0 +1,95 @@
+"""What a process keeps: after 1,000 calls, after 100,000, and after 1,000 streams that were dropped by RST."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks import contenders, usage
+from benchmarks.contenders import Running
+from benchmarks.driver import Driver, Job
+from benchmarks.holder import Holders, raise_open_files
+from benchmarks.report import ratio, show
+from benchmarks.streams import serve
+from tests.engines import dynamodb_local
+
+FIRST_CALLS: Final = 1000
+CLIENTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the worker holds at one time."""
+
+    after: str
+    kib: int
+    threads: int
+    files: int
+    clients: int
+    """Connections from clients; those to DynamoDB stay for the next call."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    contenders.add_site(parser)
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--settle", type=float, default=60.0, metavar="SECONDS", help="before each look")
+    options = parser.parse_args()
+    raise_open_files()
+    with dynamodb_local() as engine_url, contenders.bench(engine_url, {}, dict(options.settings)) as bench:
+        server = serve(bench, options.directory, options.streams)
+        driver = Driver()
+        try:
+            kept = [_kept("the start", server, 0.0)]
+            _call(driver, server, FIRST_CALLS)
+            kept.append(_kept(f"{FIRST_CALLS:,} calls", server, options.settle))
+            _call(driver, server, options.calls - FIRST_CALLS)
+            kept.append(_kept(f"{options.calls:,} calls", server, options.settle))
+            kept.append(_held(server, options.streams))
+            kept.append(_kept(f"{options.streams:,} streams dropped", server, options.settle))
+        finally:
+            driver.close()
+    columns = ["after", "RSS KiB", "of 1,000 calls", "threads", "open files", "of clients"]
+    rows = [
+        [
+            one.after,
+            f"{one.kib:,}",
+            ratio(one.kib, kept[1].kib),
+            str(one.threads),
+            str(one.files),
+            str(one.clients),
+        ]
+        for one in kept
+    ]
+    show("what the worker keeps", columns, rows)
+
+
+def _call(driver: Driver, server: Running, calls: int) -> None:
+    """Stores and reads, half each."""
+    for tool in ("store", "read"):
+        driver.run(Job(server.url, server.pid, tool, CLIENTS, calls=calls // 2))
+
+
+def _held(server: Running, number: int) -> Kept:
+    """While the streams are open; they are dropped when this returns."""
+    holders = Holders(server.url, number)
+    try:
+        holders.wait_until_open()
+        held = _kept(f"{number:,} streams opened", server, 1.0)
+        holders.abort()
+    finally:
+        holders.close()
+    return held
+
+
+def _kept(after: str, server: Running, settle: float) -> Kept:
+    time.sleep(settle)
+    pid = usage.worker(server.pid)
+    return Kept(after, usage.resident_kib(pid), usage.threads(pid), usage.files(pid), usage.clients(pid, server.port))
+
+
+if __name__ == "__main__":
+    main()
