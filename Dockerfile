@@ -20,4 +20,4 @@ RUN SECRET_KEY=only-for-collectstatic python manage.py collectstatic --noinput
 USER site
 EXPOSE 8062
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '8062') + '/healthz', timeout=4)"]
-CMD ["gunicorn", "mcpsite.wsgi"]
+CMD ["gunicorn", "mcpsite.asgi"]

@@ -1,39 +1,37 @@
-"""Health for load balancers, answered before the Host check: they call by address, not by name."""
+"""Health for load balancers, which call by address and not by name: no Host is checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from django.http import HttpRequest, JsonResponse
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
+from mcpsite.endpoint.door import short_door
+from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.tables import setup
 
 
-def healthz(request: HttpRequest) -> HttpResponseBase:
+@short_door
+@login_not_required
+async def healthz(request: HttpRequest) -> HttpResponseBase:
     """The process is up."""
+    _refuse_others(request)
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest) -> HttpResponseBase:
+@short_door
+@login_not_required
+async def readyz(request: HttpRequest) -> HttpResponseBase:
     """Both tables can be reached; else 503 and the reason."""
+    _refuse_others(request)
     try:
-        setup.reachable()
+        await in_thread(setup.reachable)
     except StorageError as exc:
         return JsonResponse({"status": "unavailable", "reason": str(exc)}, status=503)
     return JsonResponse({"status": "ready"})
 
 
-_VIEWS = {"/healthz": healthz, "/readyz": readyz}
-
-
-class HealthMiddleware:
-    """Serves ``/healthz`` and ``/readyz`` to GET and HEAD."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        view = _VIEWS.get(request.path_info)
-        return view(request) if view and request.method in ("GET", "HEAD") else self.get_response(request)
+def _refuse_others(request: HttpRequest) -> None:
+    if request.method not in ("GET", "HEAD"):
+        raise Http404

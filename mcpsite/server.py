@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, NotRequired
 
-from anyio import to_thread
 from mcp.server.mcpserver import Context, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
@@ -13,6 +12,7 @@ from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
 
 from mcpsite.endpoint.tools import ServedRequest, Session, current_session, sent_arguments, tool_errors
+from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo import __version__, client
 from sessions_dynamo.store import session_items
 from sessions_dynamo.store.values import MAX_KEY_CHARACTERS
@@ -90,9 +90,8 @@ async def get_app_state(
         return Found(found=found, key=key, data=await session.aget(key))
     if region not in {replica.region for replica in (await _sessions_table()).replicas}:
         raise ToolError(f"The table has no replica in {region}: leave region out to read {client.region_name()}.")
-    state = await to_thread.run_sync(session.replica_state, region)
-    data = await to_thread.run_sync(state.get, key)
-    return Found(found=key in state, key=key, data=data, region=region)
+    state = await session.areplica_state(region)
+    return Found(found=key in state, key=key, data=await state.aget(key), region=region)
 
 
 class LambdaRuntime(TypedDict):
@@ -205,7 +204,7 @@ async def global_state(
     """Store this session's state for one AWS region, apart from every other region's. The result lists the replicas
     that the table has: with none, the state is in one region alone."""
     table, here = await _sessions_table(), client.region_name()
-    await to_thread.run_sync(session.set_global_state, region, sent["data"])
+    await session.aset_global_state(region, sent["data"])
     stored = GlobalState(
         stored=True,
         region=region,
@@ -225,7 +224,7 @@ async def global_state(
 
 async def _tables() -> tuple[TableDescription, ...]:
     with tool_errors():
-        return await to_thread.run_sync(describe_cached)
+        return await in_thread(describe_cached)
 
 
 async def _sessions_table() -> TableDescription:

@@ -48,11 +48,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "mcpsite.health.HealthMiddleware",
-    # Before Django's own: the endpoint answers a wrong Host or Origin in the protocol's own form, not in Django's.
-    "mcpsite.endpoint.access.origins.TransportSecurityMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "mcpsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -62,7 +59,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "mcpsite.urls"
-WSGI_APPLICATION = "mcpsite.wsgi.application"
+ASGI_APPLICATION = "mcpsite.asgi.application"
 
 TEMPLATES = [
     {

@@ -1,13 +1,16 @@
-"""The site's URLs: the endpoint, and the staff pages as its admin. ``HealthMiddleware`` answers the health routes."""
+"""The site's URLs: the endpoint, health, and the staff pages as its admin."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
 from mcpsite.endpoint.views import mcp_endpoint
+from mcpsite.health import healthz, readyz
 from mcpsite.try_it.views import try_it
 
 urlpatterns = [
+    path("healthz", healthz),
+    path("readyz", readyz),
     path("mcp", mcp_endpoint, name="mcp"),
     path("admin/try-it/", try_it, name="try-it"),
     path("admin/", include("sessions_dynamo.staff.urls")),

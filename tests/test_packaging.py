@@ -132,7 +132,7 @@ def test_the_image_serves_and_its_health_check_says_so(image: Path, tmp_path: Pa
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text() + done.stderr.decode()
             time.sleep(0.2)
-        assert "Using worker: mcpsite.gunicorn_worker.Worker" in log.read_text()
+        assert "Using worker: sessions_dynamo.asgi_server.worker.Worker" in log.read_text()
         assert f"0.0.0.0:{port}" in log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
@@ -162,7 +162,7 @@ def test_compose_runs_the_image_without_debug_against_dynamodb_local() -> None:
 
 
 def _gunicorn(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
-    for name in ("PORT", "WEB_CONCURRENCY", "THREADS", "GRACEFUL_TIMEOUT", "FORWARDED_ALLOW_IPS", "ACCESS_LOG"):
+    for name in ("PORT", "WEB_CONCURRENCY", "GRACEFUL_TIMEOUT", "FORWARDED_ALLOW_IPS", "ACCESS_LOG"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -171,18 +171,16 @@ def _gunicorn(monkeypatch: pytest.MonkeyPatch, **env: str) -> dict[str, Any]:
 
 def test_gunicorn_waits_longer_for_an_idle_connection_than_a_balancer(monkeypatch: pytest.MonkeyPatch) -> None:
     config = _gunicorn(monkeypatch)
-    assert (config["bind"], config["worker_class"]) == ("0.0.0.0:8062", "mcpsite.gunicorn_worker.Worker")
-    assert (config["workers"], config["threads"]) == (2, 64)
+    assert (config["bind"], config["worker_class"]) == ("0.0.0.0:8062", "sessions_dynamo.asgi_server.worker.Worker")
+    assert config["workers"] == 2
     assert config["keepalive"] > 60
     assert config["control_socket_disable"] is True
     assert config["accesslog"] is None
 
 
 def test_gunicorn_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = _gunicorn(
-        monkeypatch, PORT="9000", WEB_CONCURRENCY="5", THREADS="8", FORWARDED_ALLOW_IPS="*", ACCESS_LOG="true"
-    )
-    assert (config["bind"], config["workers"], config["threads"]) == ("0.0.0.0:9000", 5, 8)
+    config = _gunicorn(monkeypatch, PORT="9000", WEB_CONCURRENCY="5", FORWARDED_ALLOW_IPS="*", ACCESS_LOG="true")
+    assert (config["bind"], config["workers"]) == ("0.0.0.0:9000", 5)
     assert (config["forwarded_allow_ips"], config["accesslog"]) == ("*", "-")
 
 

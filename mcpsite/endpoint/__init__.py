@@ -4,4 +4,4 @@ A request goes one way: ``views`` (HTTP), its era's module, ``serving.kernel`` (
 loop), the store.
 """
 
-__all__ = ["access", "conf", "shutdown", "tools", "views", "wire"]
+__all__ = ["access", "conf", "door", "lifespan", "loop", "response", "tools", "views", "waiting", "wire"]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from mcpsite.endpoint.access.auth import load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
@@ -36,16 +37,16 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
             )
         ]
     try:
-        problem = "" if callable(load_authenticator()) else "it is not callable"
-    except (ImportError, RuntimeError) as exc:
+        load_authenticator()
+        return []
+    except (ImportError, RuntimeError, TypeError) as exc:
         # Django's RuntimeError: a model of an app that is not installed.
         problem = str(exc)
-    if not problem:
-        return []
     return [
         Error(
             f"MCP_AUTH={conf.MCP_AUTH!r} cannot be used: {problem}.",
-            hint="It is the dotted path of a callable (request) -> HttpResponse | None, its app in INSTALLED_APPS.",
+            hint="It is the dotted path of a callable (request) -> HttpResponse | None, async or not, its app in"
+            " INSTALLED_APPS.",
             id="mcp_endpoint.E003",
         )
     ]
@@ -65,6 +66,24 @@ def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
             )
         ]
     return []
+
+
+@register()
+def check_asgi(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """The endpoint is served by ASGI alone."""
+    if getattr(settings, "ASGI_APPLICATION", None):
+        return []
+    project = settings.ROOT_URLCONF.rpartition(".")[0] or "project"
+    return [
+        Warning(
+            "ASGI_APPLICATION is not set, and the MCP endpoint is served by ASGI alone: under WSGI it answers 503.",
+            hint=(
+                f'Set ASGI_APPLICATION = "{project}.asgi.application", and in production serve it with gunicorn'
+                f" {project}.asgi --worker-class sessions_dynamo.asgi_server.worker.Worker."
+            ),
+            id="mcp_endpoint.W001",
+        )
+    ]
 
 
 @register()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from sessions_dynamo.conf import Setting, Settings
 
@@ -34,14 +34,10 @@ class EndpointSettings(Settings):
     """On: every answer to a session is a stored stream, so that a client which drops before anything was sent can
     resume too; it costs two writes a call. Off: an answer is a stream once its handler sends something."""
     THREADS = Setting(int, 64)
-    """Threads of a process that serves: as many calls as it takes at once."""
-    MAX_STREAMS = Setting(int, derived=lambda project: _streams(EndpointSettings.THREADS.of(project)))
-    """Each open stream holds a thread; the rest are kept for calls."""
+    """Sync tools that a process runs at once, each in a thread."""
+    MAX_STREAMS = Setting(int, 10_000)
+    """Open streams of a process; at most what its open files allow."""
     SHUTDOWN_GRACE_SECONDS = Setting(float, 20.0)
-
-
-def _streams(threads: Any) -> int:
-    return max(1, int(threads) - max(4, int(threads) // 4))
 
 
 conf: Final = EndpointSettings()

@@ -16,7 +16,7 @@ from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCReque
 
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.loop import LoopThread, current_loop
+from mcpsite.endpoint.loop import ServingLoop, current_loop
 from mcpsite.endpoint.response import respond, stream
 from mcpsite.endpoint.serving import kernel
 from mcpsite.endpoint.serving.record import record_call
@@ -25,34 +25,35 @@ from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
 from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.outbox import Failure, Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import headers, sse
 from mcpsite.endpoint.wire.answers import Reply, accepted, encode, error_answer, json_answer, reply_body
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo import schema
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.store.session_operations import default_operations
 
 LAST_EVENT_HEADER = "Last-Event-ID"
 
 
-def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
+async def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
     """One message of a session; ``initialize`` begins one. Raises ``StorageError``."""
     if isinstance(message, JSONRPCRequest) and message.method == "initialize":
-        return _initialize(request, message, size)
-    session = _load_session(request)
+        return await _initialize(request, message, size)
+    session = await _load_session(request)
     if session is None:
         return _missing_session()
-    loop = current_loop()
+    serving = await current_loop()
     if isinstance(message, JSONRPCRequest):
-        return _serve_request(loop, request, session, message, size)
+        return await _serve_request(serving, request, session, message, size)
     if isinstance(message, JSONRPCNotification):
-        _take_notification(loop, request, session, message)
+        await _take_notification(serving, request, session, message)
     else:
-        loop.submit(loop.worker.accept_reply(session.session_id, message)).result()
+        await serving.worker.accept_reply(session.session_id, message)
     return accepted()
 
 
-def get(request: HttpRequest) -> HttpResponseBase:
+async def get(request: HttpRequest) -> HttpResponseBase:
     """Open the session's standalone stream, or resume any of its streams at ``Last-Event-ID``.
 
     Streamable HTTP, "Listening for Messages from the Server" and "Resumability and Redelivery". Raises
@@ -60,7 +61,7 @@ def get(request: HttpRequest) -> HttpResponseBase:
     """
     if not headers.accepts(request, json=False):
         return error_answer(HTTPStatus.NOT_ACCEPTABLE, "Not acceptable: accept text/event-stream")
-    session = _load_session(request)
+    session = await _load_session(request)
     if session is None:
         return _missing_session()
     cursor = request.headers.get(LAST_EVENT_HEADER)
@@ -68,12 +69,12 @@ def get(request: HttpRequest) -> HttpResponseBase:
         # Nothing follows a stream's end. An empty stream would have the client come back for ever; this status tells
         # it not to (HTML standard, "Server-sent events").
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
-    default_store().touch(session)
-    loop = current_loop()
-    worker = loop.worker
+    serving = await current_loop()
+    worker = serving.worker
+    await run(default_operations().touch(session))
     outbox = Outbox(lambda: worker.clients.discard(outbox))
     try:
-        loop.submit(worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox)).result()
+        await (worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox))
     except UnknownStream:
         return error_answer(
             HTTPStatus.BAD_REQUEST, f"Unknown {LAST_EVENT_HEADER}: that stream is not of this session, or has expired"
@@ -84,49 +85,52 @@ def get(request: HttpRequest) -> HttpResponseBase:
     # has one for this connection too.
     primed = sse.has_priming(session.protocol_version)
     first = sse.priming(cursor, conf.STREAM_RETRY_MS) if cursor and primed else sse.KEEP_ALIVE
-    response = stream(loop, request, outbox, may_return=True, first=first, seconds=seconds)
+    response = stream(serving, outbox, may_return=True, first=first, seconds=seconds)
     response[headers.SESSION_HEADER] = session.session_id
     return response
 
 
-def delete(request: HttpRequest) -> HttpResponseBase:
+async def delete(request: HttpRequest) -> HttpResponseBase:
     """End a session and what it has open on every worker. Raises ``StorageError``."""
     session_id = request.headers.get(headers.SESSION_HEADER)
     if not session_id:
         return _missing_session()
-    default_store().terminate(session_id, principal_of(request))
-    loop = current_loop()
-    loop.submit(loop.worker.end_session(session_id)).result()
+    serving = await current_loop()
+    await run(default_operations().terminate(session_id, principal_of(request)))
+    await serving.worker.end_session(session_id)
     return HttpResponse(status=HTTPStatus.OK)
 
 
-def _initialize(request: HttpRequest, message: JSONRPCRequest, size: int) -> HttpResponseBase:
+async def _initialize(request: HttpRequest, message: JSONRPCRequest, size: int) -> HttpResponseBase:
     """Negotiate, then store the session in one write: a refused handshake leaves nothing behind."""
     started = perf_counter()
-    loop, store, principal, session_id = current_loop(), default_store(), principal_of(request), schema.new_session_id()
+    serving, store, principal = await current_loop(), default_operations(), principal_of(request)
+    session_id = schema.new_session_id()
     served = ServedRequest(request, principal, store)
     nothing = kernel.NoChannel()
     connection = kernel.legacy_connection(served, session_id, nothing)
-    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, nothing)
-    reply = loop.submit(kernel.serve_request(exchange, message)).result()
+    exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, nothing)
+    reply = await asyncio.shield(serving.begin(kernel.serve_request(exchange, message)))
     body = encode(reply_body(reply))
     if isinstance(reply, JSONRPCError):
         return json_answer(body)
-    store.create(
-        session_id,
-        principal=principal,
-        protocol_version=connection.protocol_version,
-        client_params=_handshake(message),
+    await run(
+        store.create(
+            session_id,
+            principal=principal,
+            protocol_version=connection.protocol_version,
+            client_params=_handshake(message),
+        )
     )
-    record_call(session_id, message, reply, body, started=started, size=size)
+    record_call(serving.recorder, session_id, message, reply, body, started=started, size=size)
     return json_answer(body, session_id=session_id)
 
 
-def _serve_request(
-    loop: LoopThread, request: HttpRequest, session: Session, message: JSONRPCRequest, size: int
+async def _serve_request(
+    serving: ServingLoop, request: HttpRequest, session: Session, message: JSONRPCRequest, size: int
 ) -> HttpResponseBase:
-    worker = loop.worker
-    served = ServedRequest(request, session.principal, default_store(), session)
+    worker = serving.worker
+    served = ServedRequest(request, session.principal, default_operations(), session)
     connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
     outbox = Outbox(lambda: worker.clients.discard(outbox))
     answer = OwnedStream(worker, session.session_id, message.id, connection.protocol_version, outbox)
@@ -135,8 +139,8 @@ def _serve_request(
         await worker.close_standalone(session.session_id)
 
     exchange = kernel.Exchange(
-        loop.server,
-        loop.lifespan_state,
+        serving.server,
+        serving.lifespan_state,
         served,
         connection,
         RequestChannel(worker, session, answer),
@@ -154,7 +158,7 @@ def _serve_request(
                     await answer.open()
                 reply = await kernel.serve_request(exchange, message)
             body = encode(reply_body(reply))
-            record_call(session.session_id, message, reply, body, started=started, size=size)
+            record_call(serving.recorder, session.session_id, message, reply, body, started=started, size=size)
             await answer.finish(reply, body)
         except asyncio.CancelledError:
             # The loop itself is ending: nobody else would tell the client.
@@ -165,30 +169,32 @@ def _serve_request(
         finally:
             answer.close_response()
 
-    loop.submit(serve())
-    return respond(loop, request, outbox, answer.open, may_return=answer.is_resumable, statuses=False)
+    serving.begin(serve())
+    return await respond(serving, outbox, answer.open, may_return=answer.is_resumable, statuses=False)
 
 
-def _take_notification(loop: LoopThread, request: HttpRequest, session: Session, message: JSONRPCNotification) -> None:
-    worker = loop.worker
+async def _take_notification(
+    serving: ServingLoop, request: HttpRequest, session: Session, message: JSONRPCNotification
+) -> None:
+    worker = serving.worker
     if message.method == "notifications/cancelled":
         request_id = cancelled_request_id_from_params(message.params)
         if request_id is not None:
-            loop.submit(worker.cancel(session.session_id, request_id)).result()
+            await worker.cancel(session.session_id, request_id)
         return
-    served = ServedRequest(request, session.principal, default_store(), session)
+    served = ServedRequest(request, session.principal, default_operations(), session)
     connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
-    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, kernel.NoChannel())
-    loop.submit(kernel.serve_notification(exchange, message)).result()
+    exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, kernel.NoChannel())
+    await asyncio.shield(serving.begin(kernel.serve_notification(exchange, message)))
     if connection.initialized.is_set() and session.initialized_at is None:
-        default_store().update(session, initialized_at=datetime.now(UTC))
+        await run(default_operations().update(session, initialized_at=datetime.now(UTC)))
     else:
-        served.save()
+        await served.save()
 
 
-def _load_session(request: HttpRequest) -> Session | None:
+async def _load_session(request: HttpRequest) -> Session | None:
     session_id = request.headers.get(headers.SESSION_HEADER)
-    return default_store().load(session_id, principal_of(request)) if session_id else None
+    return await run(default_operations().load(session_id, principal_of(request))) if session_id else None
 
 
 def _missing_session() -> HttpResponse:

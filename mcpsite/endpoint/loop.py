@@ -1,108 +1,157 @@
-"""One asyncio loop a process, in a background thread, with the served server's lifespan entered once.
+"""What belongs to one event loop: the served server's lifespan, entered once, and this worker among the others.
 
-The kernel and every async handler run on it, as they would under an ASGI server, while views stay synchronous.
+A process serves on one; Try it, tests and Lambda run others, so it is found by the loop that runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
-import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from anyio import to_thread
 from mcp.server.lowlevel import Server
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.serving.recorder import CallRecorder
 from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 
 T = TypeVar("T")
 
-LIFESPAN_EXIT_SECONDS = 5.0
+EXIT_SECONDS: Final = 2.0
+"""Beyond the grace: to leave the lifespan, to clean up what is cancelled, and to write the last records."""
 
 
-class LoopThread:
-    """The loop's thread. Made on first use: a thread started before a fork is dead in the child."""
+class ServingLoop:
+    """A server's lifespan and its worker, on the loop that runs."""
 
     def __init__(self, server: Server[Any]) -> None:
         self.server = server
-        self.pid = os.getpid()
         self.lifespan_state: Any = None
         self.worker: Worker
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="mcp-loop", daemon=True)
-        self._thread.start()
-        started.result()
+        self.recorder = CallRecorder()
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stop = asyncio.Event()
+        self._grace = 0.0
+        self._handlers: set[asyncio.Task[Any]] = set()
+        # Entered and left by one task: a task group in the lifespan is that task's.
+        self._lifespan = asyncio.create_task(self._run(), name="mcp-lifespan")
+        self._lifespan.add_done_callback(self._ended)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the lifespan has been entered."""
+        return self._started.done() and not self._started.cancelled() and self._started.exception() is None
+
+    async def start(self) -> None:
+        """Wait until the lifespan is entered; raises what it raised."""
+        await asyncio.shield(self._started)
 
     def serves(self, server: Server[Any]) -> bool:
-        """Whether it can take work for a server: a fork leaves it behind, and so does a lifespan that crashes."""
-        return self.server is server and self.pid == os.getpid() and self._thread.is_alive()
+        """Whether it can take work for a server: a lifespan that crashed cannot."""
+        return self.server is server and not self._lifespan.done()
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop, in a copy of the caller's context variables."""
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+    def begin(self, handler: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a handler in a task of its own: it outlives the request that asked for it."""
+        task = asyncio.create_task(handler)
+        # The loop itself holds tasks weakly.
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+        return task
 
     def release_clients(self) -> None:
-        """Send the clients of open streams elsewhere: this process is about to stop. Safe in a signal handler."""
-        if self._loop is not None and self._loop.is_running() and self.pid == os.getpid():
-            self._loop.call_soon_threadsafe(self.worker.clients.close_all)
+        """Send the clients of open streams elsewhere: this process is about to stop."""
+        if self._started.done():
+            self.worker.clients.close_all()
 
-    def close(self) -> None:
-        """Let running handlers finish, leave the lifespan, end the thread; bounded by ``SHUTDOWN_GRACE_SECONDS``."""
-        if self._loop is not None and self._stop is not None and self.pid == os.getpid() and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(conf.SHUTDOWN_GRACE_SECONDS + LIFESPAN_EXIT_SECONDS)
+    async def settle(self) -> None:
+        """Wait for handlers whose clients were answered or left, and for what they have yet to tell and to write.
 
-    def _run(self, started: Future[None]) -> None:
-        async def main() -> None:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            # A sync tool holds one of AnyIO's threads, and each request may be for one.
-            limiter = to_thread.current_default_thread_limiter()
-            limiter.total_tokens = max(limiter.total_tokens, conf.THREADS)
-            self.worker = Worker()
-            if (bus := subscription_bus(self.server)) is not None:
-                self.worker.notifications.attach(bus)
-            async with self.server.lifespan(self.server) as self.lifespan_state:
-                polling = asyncio.create_task(self.worker.run())
-                started.set_result(None)
+        For a process that is frozen after each answer; at most ``SHUTDOWN_GRACE_SECONDS`` for each of these.
+        """
+        if self._handlers:
+            await asyncio.wait(list(self._handlers), timeout=conf.SHUTDOWN_GRACE_SECONDS)
+        await self.worker.drain(conf.SHUTDOWN_GRACE_SECONDS)
+        await self.recorder.flush(conf.SHUTDOWN_GRACE_SECONDS)
+
+    async def close(self, by: float | None = None) -> None:
+        """Let running handlers finish, leave the lifespan, and cancel what is left of either.
+
+        Bounded by ``SHUTDOWN_GRACE_SECONDS`` and, if that is sooner, by the loop's time ``by``.
+        """
+        now = asyncio.get_running_loop().time()
+        grace = conf.SHUTDOWN_GRACE_SECONDS if by is None else min(conf.SHUTDOWN_GRACE_SECONDS, by - now - EXIT_SECONDS)
+        self._grace = max(0.0, grace)
+        self._stop.set()
+        await asyncio.wait([self._lifespan], timeout=self._grace + EXIT_SECONDS / 2)
+        left = [task for task in (*self._handlers, self._lifespan) if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=EXIT_SECONDS / 4)
+        await self.recorder.close(EXIT_SECONDS / 4)
+
+    async def _run(self) -> None:
+        # A sync tool holds one of AnyIO's threads, and each call may be for one.
+        to_thread.current_default_thread_limiter().total_tokens = conf.THREADS
+        self.worker = Worker()
+        if (bus := subscription_bus(self.server)) is not None:
+            self.worker.notifications.attach(bus)
+        async with self.server.lifespan(self.server) as self.lifespan_state:
+            polling = asyncio.create_task(self.worker.run())
+            self._started.set_result(None)
+            try:
                 await self._stop.wait()
-                await self.worker.drain(conf.SHUTDOWN_GRACE_SECONDS)
+                await self.worker.drain(self._grace)
+            finally:
                 polling.cancel()
+                await asyncio.wait([polling])
 
-        try:
-            asyncio.run(main())
-        except BaseException as exc:
-            # A lifespan that fails to start fails the request that asked for it; the next request tries again.
-            if started.done():
-                raise
-            started.set_exception(exc)
-
-
-_current: LoopThread | None = None
-_lock = threading.Lock()
-
-
-def current_loop() -> LoopThread:
-    """The process's loop, started if it is not running; raises what the server's lifespan raised."""
-    global _current
-    server = served_server()
-    if _current is None or not _current.serves(server):
-        with _lock:
-            if _current is None or not _current.serves(server):
-                if _current is not None:
-                    _current.close()
-                _current = LoopThread(server)
-                atexit.register(_current.close)
-    return _current
+    def _ended(self, lifespan: asyncio.Task[None]) -> None:
+        """A lifespan that fails to start fails the request that asked for it; the next request tries again."""
+        failure = asyncio.CancelledError() if lifespan.cancelled() else lifespan.exception()
+        if self._started.done():
+            if failure is not None and not lifespan.cancelled():
+                lifespan.get_loop().call_exception_handler(
+                    {"message": "the served server's lifespan failed", "exception": failure, "task": lifespan}
+                )
+        elif failure is not None:
+            self._started.set_exception(failure)
+            self._started.exception()  # Whoever waits for it raises it; it may be nobody.
 
 
-def running_loop() -> LoopThread | None:
-    """The process's loop if it has been started."""
-    return _current if _current is not None and _current.pid == os.getpid() else None
+_loops: Final[dict[asyncio.AbstractEventLoop, ServingLoop]] = {}
+
+
+async def current_loop() -> ServingLoop:
+    """What belongs to the running loop, begun on first use; raises what the server's lifespan raised."""
+    running, server = asyncio.get_running_loop(), served_server()
+    serving = _loops.get(running)
+    if serving is None or not serving.serves(server):
+        if serving is not None:
+            await serving.close()
+        elif closed := [loop for loop in _loops if loop.is_closed()]:
+            for loop in closed:
+                del _loops[loop]
+        # Another request may have begun it meanwhile.
+        serving = _loops.get(running)
+        if serving is None or not serving.serves(server):
+            serving = _loops[running] = ServingLoop(server)
+    if not serving.is_started:
+        await serving.start()
+    return serving
+
+
+def begun_loop() -> ServingLoop | None:
+    """What belongs to the running loop, if it was begun."""
+    return _loops.get(asyncio.get_running_loop())
+
+
+async def close_loop(by: float | None = None) -> None:
+    """End what belongs to the running loop, if it was begun, before the loop's time ``by`` if that is given."""
+    if (serving := begun_loop()) is not None:
+        await serving.close(by)
+        _loops.pop(asyncio.get_running_loop(), None)
+    await close_planes_of_this_loop()

@@ -29,10 +29,10 @@ from mcpsite.endpoint.streams.outbox import Failure, Outbox
 from mcpsite.endpoint.streams.transient import TransientStream
 from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, reply_body
 from mcpsite.endpoint.wire.messages import Message
-from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.store.session_operations import default_operations
 
 
-def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
+async def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
     """One request, or a notification, which this revision lets a server drop. Raises ``StorageError``."""
     if isinstance(message, JSONRPCNotification):
         rejection = unsupported_protocol_version_rejection(request.headers["MCP-Protocol-Version"])
@@ -40,18 +40,18 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
     if not isinstance(message, JSONRPCRequest):
         # Streamable HTTP 2026-07-28, "Sending Messages", item 4: clients send no responses.
         return error_answer(HTTPStatus.BAD_REQUEST, "The body must be one JSON-RPC request or notification")
-    served = ServedRequest(request, principal_of(request), default_store())
+    served = ServedRequest(request, principal_of(request), default_operations())
     decoded = message.model_dump(mode="python", by_alias=True, exclude_unset=True)
     route = classify_inbound_request(decoded, headers=served.headers)
     if isinstance(route, InboundLadderRejection):
         return _rejected(route, message.id)
-    loop = current_loop()
+    serving = await current_loop()
     outbox = Outbox(lambda: left())
     answer = TransientStream(outbox)
     connection, channel = kernel.modern_connection(route), TransientChannel(answer)
-    exchange = kernel.Exchange(loop.server, loop.lifespan_state, served, connection, channel)
+    exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, channel)
     if message.method == "tools/call":
-        mismatch = param_headers.param_header_rejection(
+        rejected = await param_headers.param_header_rejection(
             exchange.server,
             exchange.context(message),
             kernel.modern_connection(route),
@@ -59,16 +59,16 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
             message,
             served.headers,
         )
-        if (rejected := loop.submit(mismatch).result()) is not None:
+        if rejected is not None:
             return _rejected(rejected, message.id)
 
     async def serve() -> None:
         started = perf_counter()
         try:
-            with loop.worker.running("", secrets.token_hex(8)):
+            with serving.worker.running("", secrets.token_hex(8)):
                 reply = await kernel.serve_request(exchange, message)
             body = encode(reply_body(reply))
-            record_call(served.stored_session_id, message, reply, body, started=started, size=size)
+            record_call(serving.recorder, served.stored_session_id, message, reply, body, started=started, size=size)
             await answer.finish(reply, body)
         except asyncio.CancelledError:
             # The client has left, or the loop itself is ending and nobody else would tell the client.
@@ -79,17 +79,16 @@ def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
         finally:
             outbox.close()
 
-    serving = loop.submit(serve())
+    handler = serving.begin(serve())
 
     def left() -> None:
         # Cancellation, 2026-07-28: a client cancels a request by closing its response.
-        loop.worker.clients.discard(outbox)
-        serving.cancel()
+        serving.worker.clients.discard(outbox)
+        handler.cancel()
 
     is_subscription = message.method == "subscriptions/listen"
-    return respond(
-        loop,
-        request,
+    return await respond(
+        serving,
         outbox,
         answer.open,
         may_return=is_subscription,

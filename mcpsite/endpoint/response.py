@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from django.db import connections
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import JSONRPCError
 
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.loop import LoopThread
+from mcpsite.endpoint.loop import ServingLoop
 from mcpsite.endpoint.streams.outbox import Answer, Begin, Failure, Item, Outbox
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import json_answer
 
 
-def respond(
-    loop: LoopThread,
-    request: HttpRequest,
+class EventStream(StreamingHttpResponse):
+    """A response whose frames are taken from ``frames`` itself by whoever can close it in the task that reads it.
+
+    Django's own iterators leave an asynchronous generator to be closed later, by another task.
+    """
+
+    def __init__(self, frames: AsyncGenerator[bytes], outbox: Outbox) -> None:
+        super().__init__(frames, content_type=sse.CONTENT_TYPE)
+        self.frames = frames
+        self._outbox = outbox
+        self._loop = asyncio.get_running_loop()
+        self["Cache-Control"] = "no-cache, no-transform"
+        self["X-Accel-Buffering"] = "no"
+
+    def gone(self) -> None:
+        """The response ended, or no frame of it was ever taken."""
+        self._outbox.gone()
+
+    def close(self) -> None:
+        """The response ended, perhaps before any frame was taken."""
+        if not self._loop.is_closed():
+            # Django's own handler calls this in a thread.
+            self._loop.call_soon_threadsafe(self._outbox.gone)
+        super().close()
+
+
+async def respond(
+    serving: ServingLoop,
     outbox: Outbox,
-    open_stream: Callable[[], Coroutine[Any, Any, bool]],
+    open_stream: Callable[[], Awaitable[bool]],
     *,
     may_return: bool,
     statuses: bool,
@@ -31,29 +55,27 @@ def respond(
     """The answer to a POST: JSON, unless its handler sends something or is silent for a keep-alive interval first.
 
     ``open_stream`` makes it a stream if it has not been answered by then; ``seconds`` bounds that stream. ``statuses``
-    gives JSON-RPC errors the HTTP statuses of 2026-07-28.
+    gives JSON-RPC errors the HTTP statuses of 2026-07-28. Whoever serves the request cancels this when the client
+    leaves.
     """
-    # In 2026-07-28 a client cancels a request by closing its response, so that is looked for from the start.
-    loop.worker.clients.expect(outbox, _socket(request) if statuses else None, may_return=may_return)
-    item = outbox.first(conf.STREAM_KEEPALIVE_SECONDS)
-    while isinstance(item, Begin):
-        try:
-            is_stream = loop.submit(open_stream()).result()
-        except Exception:
-            outbox.gone()
-            raise
-        if is_stream:
-            return stream(loop, request, outbox, may_return=may_return, seconds=seconds)
-        item = outbox.first(conf.STREAM_KEEPALIVE_SECONDS)
+    serving.worker.clients.expect(outbox, may_return=may_return)
+    try:
+        item = await outbox.first(conf.STREAM_KEEPALIVE_SECONDS)
+        while isinstance(item, Begin):
+            if await open_stream():
+                return stream(serving, outbox, may_return=may_return, seconds=seconds)
+            item = await outbox.first(conf.STREAM_KEEPALIVE_SECONDS)
+    except BaseException:
+        outbox.gone()
+        raise
     if isinstance(item, bytes):
-        return stream(loop, request, outbox, may_return=may_return, first=item, seconds=seconds)
+        return stream(serving, outbox, may_return=may_return, first=item, seconds=seconds)
     outbox.gone()
     return _whole(item, statuses=statuses)
 
 
 def stream(
-    loop: LoopThread,
-    request: HttpRequest,
+    serving: ServingLoop,
     outbox: Outbox,
     *,
     may_return: bool,
@@ -64,34 +86,11 @@ def stream(
 
     It begins with ``first``: a server sends the headers with the first bytes, and the client waits for those.
     """
-    loop.submit(loop.worker.watch(outbox, _socket(request), may_return=may_return)).result()
-    _release_database()
+    serving.worker.clients.add(outbox, may_return=may_return)
     frames = outbox.frames(
         conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds, farewell=sse.retry(conf.STREAM_RETRY_MS)
     )
-    response = StreamingHttpResponse(_Body(frames, outbox), content_type=sse.CONTENT_TYPE)
-    response["Cache-Control"] = "no-cache, no-transform"
-    response["X-Accel-Buffering"] = "no"
-    return response
-
-
-class _Body:
-    """Frames whose outbox hears that the response was closed, also where none of them was ever read."""
-
-    def __init__(self, frames: Iterator[bytes], outbox: Outbox) -> None:
-        self._frames = frames
-        self._outbox = outbox
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._frames
-
-    def close(self) -> None:
-        self._outbox.gone()
-
-
-def _socket(request: HttpRequest) -> Any:
-    """The client's socket, which gunicorn shows; other servers notice a client that left at the next write."""
-    return request.META.get("gunicorn.socket")
+    return EventStream(frames, outbox)
 
 
 def _whole(item: Item, *, statuses: bool) -> HttpResponse:
@@ -104,10 +103,3 @@ def _whole(item: Item, *, statuses: bool) -> HttpResponse:
     if statuses and isinstance(item.reply, JSONRPCError):
         status = ERROR_CODE_HTTP_STATUS.get(item.reply.error.code, 200)
     return json_answer(item.body, status)
-
-
-def _release_database() -> None:
-    """Close this thread's database connections: a parked stream would hold them for as long as it is open."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()

@@ -9,6 +9,7 @@ import logging
 from http import HTTPStatus
 
 from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -18,6 +19,7 @@ from mcpsite.endpoint import legacy, modern
 from mcpsite.endpoint.access.auth import Authenticator, authenticate
 from mcpsite.endpoint.access.origins import transport_security
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.door import short_door
 from mcpsite.endpoint.wire import headers
 from mcpsite.endpoint.wire.answers import error_answer, storage_error_answer
 from mcpsite.endpoint.wire.body import BodyTooLarge, LengthRequired, read_body
@@ -27,26 +29,34 @@ from sessions_dynamo.errors import StorageError
 logger = logging.getLogger(__name__)
 
 
+@short_door
 @login_not_required
 @csrf_exempt
 @transport_security
-def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
+async def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
     """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
-    return serve(request, authenticate)
+    if isinstance(request, WSGIRequest):
+        # Each request would have an event loop of its own, and no session's stream would outlive it.
+        return error_answer(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The MCP endpoint needs ASGI, and this process serves WSGI: serve the project's asgi module instead.",
+            INTERNAL_ERROR,
+        )
+    return await serve(request, authenticate)
 
 
-def serve(request: HttpRequest, authenticator: Authenticator) -> HttpResponseBase:
+async def serve(request: HttpRequest, authenticator: Authenticator) -> HttpResponseBase:
     """Serve a request of whoever ``authenticator`` says that it is from."""
     try:
-        if (rejection := authenticator(request)) is not None:
+        if (rejection := await authenticator(request)) is not None:
             return rejection
         is_modern = headers.is_modern(request)
         if request.method == "POST":
-            return _post(request, is_modern=is_modern)
+            return await _post(request, is_modern=is_modern)
         if request.method == "GET" and not is_modern:
-            return legacy.get(request)
+            return await legacy.get(request)
         if request.method == "DELETE" and not is_modern:
-            return legacy.delete(request)
+            return await legacy.delete(request)
     except StorageError as exc:
         return storage_error_answer(exc)
     except Exception:
@@ -58,7 +68,7 @@ def serve(request: HttpRequest, authenticator: Authenticator) -> HttpResponseBas
     return answer
 
 
-def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
+async def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
     if not headers.is_json(request):
         return error_answer(HTTPStatus.BAD_REQUEST, "Invalid Content-Type header: send application/json")
     if not headers.accepts(request):
@@ -66,7 +76,7 @@ def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
             HTTPStatus.NOT_ACCEPTABLE, "Not acceptable: accept both application/json and text/event-stream"
         )
     try:
-        body = read_body(request)
+        body = await read_body(request)
         message = parse_message(body)
     except BodyTooLarge:
         return error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {conf.MCP_MAX_BODY_BYTES} bytes")
@@ -76,6 +86,6 @@ def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
         return error_answer(HTTPStatus.BAD_REQUEST, str(exc), exc.code, request_id=exc.request_id)
     try:
         era = modern.post if is_modern else legacy.post
-        return era(request, message, len(body))
+        return await era(request, message, len(body))
     except StorageError as exc:
         return storage_error_answer(exc, message.id if isinstance(message, JSONRPCRequest) else None)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
-from io import BytesIO
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, Final
 
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
-from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from mcpsite.endpoint.conf import PUBLIC, conf
+from mcpsite.endpoint.loop import begun_loop, close_loop
+from mcpsite.endpoint.response import EventStream
 from mcpsite.endpoint.views import serve
+from mcpsite.endpoint.wire.request import DoorRequest
 from sessions_dynamo.staff import json_tree
 
 MAX_SECONDS: Final = 30.0
-"""How long a page waits for a streamed answer; one that is silent may take a keep-alive interval longer."""
+"""How long a page waits for a streamed answer."""
 MAX_BYTES: Final = 1024 * 1024
 """What a page keeps of an answer."""
 MAX_SHOWN: Final = 32 * 1024
@@ -95,8 +99,8 @@ class Caller:
         body = json.dumps(message, ensure_ascii=False)
         sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", **headers}
         began = perf_counter()
-        response = serve(_request(body.encode(errors="replace"), sent), self._authenticate)
-        content, cut = _read(response)
+        # On the loop that serves the site where the page came by one, else on one of its own.
+        response, content, cut = async_to_sync(self._send)(body.encode(errors="replace"), sent)
         return Exchange(
             title=title,
             method="POST",
@@ -110,46 +114,59 @@ class Caller:
             cut=cut,
         )
 
-    def _authenticate(self, request: HttpRequest) -> HttpResponse | None:
+    async def _send(self, body: bytes, headers: Mapping[str, str]) -> tuple[HttpResponseBase, bytes, str]:
+        is_own_loop = begun_loop() is None
+        try:
+            response = await serve(_request(body, headers), self._authenticate)
+            return response, *(await _read(response))
+        finally:
+            if is_own_loop:
+                await close_loop()
+
+    async def _authenticate(self, request: HttpRequest) -> HttpResponse | None:
         request.user = AnonymousUser()
         request.mcp_principal = self.principal  # type: ignore[attr-defined]
         return None
 
 
 def _request(body: bytes, headers: Mapping[str, str]) -> HttpRequest:
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": reverse("mcp"),
-        "QUERY_STRING": "",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": BytesIO(body),
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": reverse("mcp"),
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode("latin1", "replace")) for name, value in headers.items()]
+        + [(b"content-length", str(len(body)).encode())],
     }
-    for name, value in headers.items():
-        variable = name.upper().replace("-", "_")
-        environ["CONTENT_TYPE" if variable == "CONTENT_TYPE" else f"HTTP_{variable}"] = value
-    return WSGIRequest(environ)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body}
+
+    return DoorRequest(scope, receive)
 
 
-def _read(response: HttpResponseBase) -> tuple[bytes, str]:
-    """The body, and why it was cut, if it was. A response that is closed early is a client that left."""
-    ends, parts, size = monotonic() + MAX_SECONDS, [], 0
-    pieces: Any = response.streaming_content if response.streaming else [response.content]  # type: ignore[attr-defined]
+async def _read(response: HttpResponseBase) -> tuple[bytes, str]:
+    """The body, and why it was cut, if it was. A response that is left early is a client that left."""
+    parts, size = [], 0
     try:
-        for piece in pieces:
-            parts.append(piece[: MAX_BYTES - size])
-            size += len(piece)
-            if size > MAX_BYTES:
-                return b"".join(parts), f"It is longer than {MAX_BYTES // 1024} KiB; the rest was not read."
-            if monotonic() > ends:
-                return b"".join(parts), f"It was still open after {MAX_SECONDS:.0f} seconds; the page left then."
-    finally:
-        response.close()
+        async with asyncio.timeout(MAX_SECONDS), aclosing(_pieces(response)) as pieces:
+            async for piece in pieces:
+                parts.append(piece[: MAX_BYTES - size])
+                size += len(piece)
+                if size > MAX_BYTES:
+                    return b"".join(parts), f"It is longer than {MAX_BYTES // 1024} KiB; the rest was not read."
+    except TimeoutError:
+        return b"".join(parts), f"It was still open after {MAX_SECONDS:.0f} seconds; the page left then."
     return b"".join(parts), ""
+
+
+async def _pieces(response: HttpResponseBase) -> AsyncGenerator[bytes]:
+    if isinstance(response, HttpResponse):
+        yield response.content
+    elif isinstance(response, EventStream):
+        async with aclosing(response.frames) as frames:
+            async for frame in frames:
+                yield frame
 
 
 def _event_data(text: str) -> Iterator[str]:

@@ -205,6 +205,10 @@ class Protocol(HttpToolsProtocol):
         self._begin_receiving()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # RFC 9110, section 5.5: the blanks around a value are none of it. httptools leaves those behind it.
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         if self._is_reframing:
             self._is_reframing = False

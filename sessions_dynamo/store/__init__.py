@@ -2,7 +2,6 @@
 
 __all__ = [
     "batches",
-    "call_recorder",
     "calls",
     "event_items",
     "event_operations",

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sessions_dynamo import schema
-from sessions_dynamo.store import batches, call_recorder, calls, event_items, events, session_items, sessions, times
+from sessions_dynamo.store import batches, calls, event_items, events, session_items, sessions, times
 from sessions_dynamo.store.session_items import Session
 from tests.browser import clients, hostile
+from tests.sessions_dynamo.support import record_calls
 
 OLDER_SESSIONS: Final = 130
 """More than two pages of the list."""
@@ -72,8 +73,7 @@ def older_sessions() -> None:
     """Sessions of the last day with their calls and events, the same at every run but for their ids and times."""
     chance = random.Random(5)
     store, event_store = sessions.default_store(), events.default_store()
-    recorder = call_recorder.CallRecorder(event_store)
-    items = []
+    items, served = [], []
     for number in range(OLDER_SESSIONS):
         created = datetime.now(UTC) - timedelta(minutes=20 + 10 * number)
         name, version = chance.choice(_CLIENTS)
@@ -104,13 +104,13 @@ def older_sessions() -> None:
                 request_bytes=chance.randint(80, 900),
                 response_bytes=chance.randint(120, 4000),
             )
-            recorder.record(call)
+            served.append(call)
         if number % 5 == 0:
             method = "notifications/message"
             message = json.dumps({"jsonrpc": "2.0", "method": method, "params": {"level": "info", "data": number}})
             stream_id = schema.time_ordered_id(times.to_ms(created))
             event_store.append([event_items.Event(session.session_id, stream_id, 0, method, message, created)])
-    recorder.close()
+    record_calls(event_store, *served)
     store.drive(batches.put(store.table, items))
 
 

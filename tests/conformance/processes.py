@@ -159,7 +159,7 @@ class Site:
         self.balancer.add(port)
 
     def _start(self, port: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "gunicorn", "mcpsite.wsgi", "--bind", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{port}"]
         return self._children.start(command, env=self._env, log=self._log(port))
 
     def _wait(self, port: int) -> None:

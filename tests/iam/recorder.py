@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ CHILD_PATH: Final = str(Path(__file__).parent / "child")
 
 PROJECT: Final = ("sessions_dynamo.", "mcpsite.")
 TESTS: Final = "tests."
+PLANE: Final = "sessions_dynamo.dataplane.plane"
 TABLE_NAMES: Final = {
     "DYNAMODB_SESSIONS_TABLE": "mcp-sessions",
     "DYNAMODB_EVENTS_TABLE": "mcp-session-events",
@@ -51,6 +52,8 @@ Stacks = tuple[tuple[str, ...], ...]
 _names: dict[CodeType, str] = {}
 _seen: set[tuple[object, ...]] = set()
 _given = threading.local()
+_hearing: list[object] = []
+"""Kept: what nobody holds ends."""
 _directory: Path | None = None
 
 
@@ -67,10 +70,11 @@ def install(directory: Path) -> None:
     global _directory
     _directory = directory
     _reach_threads()
-    if module := sys.modules.get("botocore.client"):
-        _watch(module)
-    else:
-        sys.meta_path.insert(0, _WhenImported())
+    for name, watch in _WATCHES.items():
+        if module := sys.modules.get(name):
+            watch(module)
+        else:
+            sys.meta_path.insert(0, _WhenImported(name, watch))
 
 
 def read(directory: Path) -> Iterator[dict[str, Any]]:
@@ -84,12 +88,16 @@ def read(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 class _WhenImported(importlib.abc.MetaPathFinder):
-    """Leaves processes that never import botocore alone."""
+    """Leaves processes that never import a module alone."""
+
+    def __init__(self, name: str, watch: Callable[[Any], None]) -> None:
+        self._name = name
+        self._watch = watch
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "botocore.client":
+        if name != self._name:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -98,26 +106,42 @@ class _WhenImported(importlib.abc.MetaPathFinder):
 
             def execute_and_watch(module: ModuleType) -> None:
                 execute(module)
-                _watch(module)
+                self._watch(module)
 
             spec.loader.exec_module = execute_and_watch  # type: ignore[method-assign]
         return spec
 
 
-def _watch(module: Any) -> None:
+def _watch_clients(module: Any) -> None:
+    """boto3's, by ``botocore.client``."""
     ask = module.BaseClient._make_api_call
 
     def recorded(client: Any, operation: str, parameters: Any) -> Any:
-        _record(client, operation, parameters, sys._getframe(1))
+        caller = _caller_of_client(sys._getframe(1))
+        # A role that somebody's profile assumes: no policy of ours has it.
+        if not caller or caller.f_globals.get("__name__") != "botocore.credentials":
+            meta = client.meta
+            _record(caller, meta.service_model.service_name, operation, meta.region_name, parameters)
         return ask(client, operation, parameters)
 
     module.BaseClient._make_api_call = recorded
 
 
-def _record(client: Any, operation: str, parameters: Any, frame: FrameType) -> None:
-    caller = _caller_of_client(frame)
-    if caller and caller.f_globals.get("__name__") == "botocore.credentials":
-        return  # A role that somebody's profile assumes: no policy of ours has it.
+def _watch_planes(module: Any) -> None:
+    """What goes to DynamoDB on event loops, by ``sessions_dynamo.dataplane.observers``."""
+
+    def recorded(asked: Any) -> None:
+        caller: FrameType | None = sys._getframe(1)
+        while caller and caller.f_globals.get("__name__") == PLANE:
+            caller = caller.f_back
+        _record(caller, "dynamodb", asked.action, asked.region, asked.parameters)
+
+    hearing = module.on_request(recorded)
+    hearing.__enter__()
+    _hearing.append(hearing)
+
+
+def _record(caller: FrameType | None, service: str, operation: str, region: str, parameters: Any) -> None:
     callers = _callers(caller)
     if _directory is None or (callers and callers[-1].startswith(TESTS)):
         return
@@ -125,7 +149,7 @@ def _record(client: Any, operation: str, parameters: Any, frame: FrameType) -> N
     if not stacks:
         return
     named = json.dumps(_named(parameters), sort_keys=True)
-    key = (stacks, client.meta.service_model.service_name, operation, client.meta.region_name, named)
+    key = (stacks, service, operation, region, named)
     if key in _seen:
         return
     _seen.add(key)
@@ -222,6 +246,18 @@ def _reach_threads() -> None:
     threading.Thread.start = begin_with_callers  # type: ignore[assignment,method-assign]
 
 
+def _watch_anyio(module: Any) -> None:
+    """AnyIO's threads have a queue of their own, by ``anyio.to_thread``."""
+    run = module.run_sync
+
+    def run_with_callers(work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        stacks = _stacks(_callers(sys._getframe(1)))
+        answer: Awaitable[Any] = run(partial(_work, stacks, work) if stacks else work, *args, **kwargs)
+        return answer
+
+    module.run_sync = run_with_callers
+
+
 def _work(stacks: Stacks, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     _given.stacks = stacks
     try:
@@ -245,3 +281,10 @@ def _reach_children() -> None:
 def _child_path(env: Mapping[str, str]) -> str:
     paths = env.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join([CHILD_PATH, *(path for path in paths if path not in ("", CHILD_PATH))])
+
+
+_WATCHES: Final[Mapping[str, Callable[[Any], None]]] = {
+    "anyio.to_thread": _watch_anyio,
+    "botocore.client": _watch_clients,
+    "sessions_dynamo.dataplane.observers": _watch_planes,
+}

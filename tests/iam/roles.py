@@ -17,11 +17,14 @@ ROLES: Final = (SERVE, OPERATE, READ_ONLY)
 Roles = tuple[str, ...]
 
 SAYS_NOTHING: Final = (
-    "mcpsite.health:HealthMiddleware",
-    "mcpsite.endpoint.access.origins:TransportSecurityMiddleware",
-    "mcpsite.gunicorn_worker",
+    "mcpsite.asgi",
+    "mcpsite.endpoint.access.origins",
+    "mcpsite.endpoint.door",
+    "mcpsite.endpoint.lifespan",
+    "mcpsite.endpoint.waiting",
     "mcpsite.lambda_handler",
-    "mcpsite.wsgi",
+    "mcpsite.static_files",
+    "sessions_dynamo.asgi_server",
     "sessions_dynamo.staff.shell",
 )
 """What every request or command passes through."""
@@ -31,8 +34,7 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "mcpsite.health:readyz": (SERVE, READ_ONLY),
     "mcpsite.server": (SERVE,),
     "mcpsite.try_it": (SERVE,),
-    # Threads of a process that serves; sessions_expire has metrics too.
-    "sessions_dynamo.store.call_recorder:CallRecorder": (SERVE,),
+    # A thread of a process that serves; sessions_expire has metrics too.
     "sessions_dynamo.metrics.reporter": (SERVE, OPERATE),
     # DYNAMODB_CREATE_TABLES, which the embedded DynamoDB has on.
     "sessions_dynamo.tables.startup": (OPERATE,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 from botocore.stub import Stubber
 from mypy_boto3_dynamodb import DynamoDBClient
 
+from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import client
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
+from sessions_dynamo.dataplane.plane import DataPlane
 from sessions_dynamo.errors import TableMissing
+from sessions_dynamo.store.calls import recent_calls
 from sessions_dynamo.tables.describing import describe_table
 from tests.engines import on_moto
 from tests.iam import recorder
@@ -64,6 +70,58 @@ def test_a_request_that_a_stub_answers_is(recorded: Callable[[], list[dict[str, 
         describe_table(client.dynamodb(), "mcp-sessions")
 
     assert [call["operation"] for call in recorded()] == ["DescribeTable"]
+
+
+@on_moto
+def test_a_request_on_a_loop_is_recorded_with_the_callers_of_its_coroutine(
+    dynamodb: DynamoDBClient, recorded: Callable[[], list[dict[str, Any]]], settings: Any, monkeypatch: Any
+) -> None:
+    async def coroutine() -> None:
+        await run(recent_calls(settings.DYNAMODB_EVENTS_TABLE, "abc"))
+
+    async def begin() -> None:
+        try:
+            await asyncio.create_task(coroutine())
+            await run(recent_calls(settings.DYNAMODB_EVENTS_TABLE, "abc"))
+        finally:
+            await close_planes_of_this_loop()
+
+    # As if it were the project's.
+    monkeypatch.setitem(recorder._names, coroutine.__code__, "mcpsite.endpoint.legacy:request")
+    asyncio.run(begin())
+
+    way = ["mcpsite.endpoint.waiting.storage:run", "sessions_dynamo.dataplane.driver:drive"]
+    asked = {
+        "service": "dynamodb",
+        "operation": "Query",
+        "region": "eu-west-1",
+        "named": {"TableName": "mcp-session-events"},
+    }
+    assert recorded() == [{"stacks": [stack], **asked} for stack in (["mcpsite.endpoint.legacy:request", *way], way)]
+
+
+@on_moto
+def test_what_a_test_asks_on_a_loop_itself_is_not(
+    dynamodb: DynamoDBClient, recorded: Callable[[], list[dict[str, Any]]], settings: Any
+) -> None:
+    async def ask() -> None:
+        plane = DataPlane()
+        await plane.request("DescribeTable", {"TableName": settings.DYNAMODB_SESSIONS_TABLE})
+        await plane.close()
+
+    asyncio.run(ask())
+
+    assert recorded() == []
+
+
+def test_the_work_of_anyios_threads_carries_who_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def there() -> Any:
+        return await to_thread.run_sync(recorder._stacks, ["sessions_dynamo.tables.setup:reachable"])
+
+    # As if it were a view of the project's.
+    monkeypatch.setitem(recorder._names, there.__code__, "mcpsite.health:readyz")
+
+    assert asyncio.run(there()) == (("sessions_dynamo.tables.setup:reachable",), ("mcpsite.health:readyz",))
 
 
 def test_the_work_of_a_pool_carries_who_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,12 @@ import pytest
 
 from tests.iam.roles import OPERATE, READ_ONLY, ROLES, SERVE, Caller, UnknownCaller, caller
 
-MIDDLEWARE = "mcpsite.health:HealthMiddleware.__call__"
+MIDDLEWARE = "mcpsite.endpoint.door:ShortDoor.__call__"
 SHELL = "sessions_dynamo.staff.shell:page.<locals>.decorate.<locals>.guarded"
+SERVER = "sessions_dynamo.asgi_server:Server.serve"
+STORAGE = "mcpsite.endpoint.waiting.storage:run"
+DRIVE = "sessions_dynamo.dataplane.driver:drive"
+READY = "mcpsite.health:readyz"
 CONVERGE = "sessions_dynamo.staff.tables.pages:converge"
 SETUP = "sessions_dynamo.management.commands.dynamodb_setup:Command.handle"
 PAGE = "sessions_dynamo.reading.index_pages:_query"
@@ -31,9 +35,25 @@ def test_the_work_of_a_pool_is_that_of_whoever_gave_it() -> None:
 
 
 def test_a_thread_that_serves_is_not_its_starters() -> None:
-    recorder = ("sessions_dynamo.store.call_recorder:CallRecorder._run", "sessions_dynamo.operations:run")
+    reporter = ("sessions_dynamo.metrics.reporter:Reporter._run", "sessions_dynamo.client:cloudwatch")
+
+    assert caller([reporter, (READY,)]).roles == (SERVE, OPERATE)
+
+
+def test_a_task_of_the_endpoint_serves() -> None:
+    recorder = (SERVER, "mcpsite.endpoint.serving.recorder:CallRecorder._put", STORAGE, DRIVE)
 
     assert caller([recorder, (SETUP,)]).roles == (SERVE,)
+
+
+def test_an_operation_that_a_test_drives_on_a_loop_is_nobodys_in_particular() -> None:
+    assert not caller([(STORAGE, DRIVE)]).is_certain
+
+
+def test_work_in_one_of_the_endpoints_threads_is_that_of_whoever_gave_it() -> None:
+    thread = ("mcpsite.endpoint.waiting.threads:in_thread.<locals>.call", "sessions_dynamo.tables.setup:reachable")
+
+    assert caller([thread, (SERVER, MIDDLEWARE, READY)]).roles == (SERVE, READ_ONLY)
 
 
 def test_a_call_of_the_library_itself_is_nobodys_in_particular() -> None:

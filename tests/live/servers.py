@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django.utils.datastructures import CaseInsensitiveMapping
+
 from tests.conformance.processes import (
     Children,
     DidNotStart,
@@ -33,7 +35,7 @@ class OverHttp:
     def __call__(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         self._connection.request(method, "/mcp", body, dict(headers))
         response = self._connection.getresponse()
-        return Answer(response.status, dict(response.getheaders()), response.read())
+        return Answer(response.status, CaseInsensitiveMapping(response.getheaders()), response.read())
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Server:
 
 
 def gunicorn(port: int) -> list[str]:
-    return [sys.executable, "-m", "gunicorn", "mcpsite.wsgi", "--bind", f"127.0.0.1:{port}"]
+    return [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{port}"]
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self
 
+from django.utils.datastructures import CaseInsensitiveMapping
+
 from tests.live.stream_sites import StreamSite
 from tests.mcpsite.peers import (
     CLIENT_INFO,
@@ -213,5 +215,7 @@ def read_answer(port: int, method: str, body: bytes, headers: Mapping[str, str])
     """Send one request to a process and read all of its answer; an event stream's is its last message."""
     with open_stream(port, method, body, headers) as stream:
         if not stream.is_events:
-            return Answer(stream.status, dict(stream.headers.items()), stream._response.read())
-        return Answer(stream.status, dict(stream.headers.items()), json.dumps(stream.messages()[-1]).encode())
+            return Answer(stream.status, CaseInsensitiveMapping(stream.headers.items()), stream._response.read())
+        return Answer(
+            stream.status, CaseInsensitiveMapping(stream.headers.items()), json.dumps(stream.messages()[-1]).encode()
+        )

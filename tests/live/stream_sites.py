@@ -90,7 +90,7 @@ class StreamSite:
         return self._log(port).read_text()
 
     def _launch(self, port: int, **env: str) -> None:
-        command = [sys.executable, "-m", "gunicorn", "mcpsite.wsgi", "--bind", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{port}"]
         self._processes[port] = self._children.start(command, env={**self.env, **env}, log=self._log(port))
 
     def _wait(self, port: int) -> None:

@@ -18,6 +18,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from sessions_dynamo import client, schema
+from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.tables import setup
 from tests.engines import ENGINES, on_moto
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
@@ -57,8 +58,14 @@ class Wire:
         self.requests.clear()
 
     def heard(self, request: Any, **_: Any) -> None:
-        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
-        params = json.loads(request.body)
+        """By boto3."""
+        self._note(request.headers["X-Amz-Target"].decode().rpartition(".")[2], json.loads(request.body))
+
+    def asked(self, asked: Asked) -> None:
+        """On the event loop."""
+        self._note(asked.action, dict(asked.parameters))
+
+    def _note(self, operation: str, params: dict[str, Any]) -> None:
         if {"S": schema.BUS_PARTITION} not in params.get("ExpressionAttributeValues", {}).values():
             self.requests.append(Sent(operation, params))
 
@@ -80,7 +87,7 @@ def dynamodb(engine: tuple[str, str]) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture(autouse=True)
 def _no_record_of_calls(settings: Settings) -> None:
-    """Served calls are written later and by another thread, when a test's tables may be gone."""
+    """Served calls are written later, when a test's tables may be gone."""
     settings.RECORD_CALLS = False
 
 
@@ -99,7 +106,8 @@ def wire(dynamodb: DynamoDBClient) -> Iterator[Wire]:
     """What this process sends to DynamoDB from now on."""
     wire = Wire()
     dynamodb.meta.events.register("before-send.dynamodb", wire.heard, unique_id="wire")
-    yield wire
+    with on_request(wire.asked):
+        yield wire
     dynamodb.meta.events.unregister("before-send.dynamodb", unique_id="wire")
 
 

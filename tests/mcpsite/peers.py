@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
-from django.test import Client
 from mcp.shared.inbound import NAME_BEARING_METHODS, encode_header_value
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
+
+from tests.mcpsite import site
 
 LEGACY: Final = "2025-11-25"
 MODERN: Final = "2026-07-28"
@@ -89,16 +90,15 @@ class Send(Protocol):
 
 
 class InProcess:
-    """The whole site in this process, middleware included."""
+    """The whole site in this process, by its short door."""
 
-    def __init__(self, **meta: Any) -> None:
-        self.client = Client()
-        self.meta = meta
+    def __init__(self, headers: Mapping[str, str] | None = None, scope: Mapping[str, Any] | None = None) -> None:
+        self.headers = dict(headers or {})
+        self.scope = dict(scope or {})
 
     def __call__(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        response: Any = self.client.generic(method, "/mcp", body, content_type="", headers=headers, **self.meta)
-        content = b"".join(response.streaming_content) if response.streaming else response.content
-        return Answer(response.status_code, response.headers, content)
+        served = site.request(method, "/mcp", body, {**self.headers, **headers}, **self.scope)
+        return Answer(served.status, served.headers, b"".join(served.pieces))
 
 
 class Peer:

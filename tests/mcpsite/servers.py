@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Annotated, Any
 
 import anyio
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -90,6 +91,53 @@ async def add_note_async(text: str, session: CurrentSession) -> dict[str, Any]:
 async def incr_in_async(session: CurrentSession) -> int:
     """A mistake: it would hold the event loop."""
     return session.incr("added")
+
+
+@tools.tool()
+def use_regions(region: str, value: str, session: CurrentSession) -> dict[str, Any]:
+    """What else a sync tool waits for: a region's entry, and what the replica there has."""
+    session.set_global_state(region, value)
+    replica = session.replica_state(region)
+    return {"keys": sorted(replica), "colour": replica.get("colour"), "session_id": session.session_id}
+
+
+@tools.tool()
+async def use_regions_async(region: str, value: str, session: CurrentSession) -> dict[str, Any]:
+    """The same, async."""
+    await session.aset_global_state(region, value)
+    replica = await session.areplica_state(region)
+    return {"keys": sorted(replica), "colour": await replica.aget("colour"), "session_id": session.session_id}
+
+
+@tools.tool()
+async def hold_the_loop(how: str, session: CurrentSession) -> str:
+    """Mistakes: each of these would."""
+    match how:
+        case "set_global_state":
+            session.set_global_state("eu-west-1", 1)
+        case "replica_state":
+            session.replica_state("eu-west-1")
+        case "state[]":
+            return str(session.state["colour"])
+        case "state.get":
+            return str(session.state.get("colour"))
+        case "state.items":
+            return str(dict(session.state))
+    return "unreached"
+
+
+@tools.tool()
+def recall(session: CurrentSession) -> dict[str, Any]:
+    """Reads in every way that a mapping has."""
+    state = session.state
+    return {"by_key": state["colour"], "by_get": state.get("colour"), "all": dict(state), "none": state.get("none", 7)}
+
+
+@tools.tool()
+async def recall_async(session: CurrentSession) -> dict[str, Any]:
+    """The awaitable way; what it has read is there for the others."""
+    value, none = await session.aget("colour"), await session.aget("none", 7)
+    return {"by_key": session.state["colour"], "by_get": value, "all": dict(session.state), "none": none}
 
 
 @tools.tool()
@@ -189,6 +237,18 @@ def not_a_number() -> dict[str, Any]:
 def without_session() -> str:
     """Knows nothing of sessions."""
     return "plain"
+
+
+@tools.tool()
+def count_users() -> dict[str, Any]:
+    """A sync tool that asks the database."""
+    return {"users": get_user_model().objects.count(), "thread": threading.get_ident()}
+
+
+@tools.tool()
+async def count_users_async() -> dict[str, Any]:
+    """The same, by Django's own awaitable form."""
+    return {"users": await get_user_model().objects.acount()}
 
 
 # --- Lifespans that fail ------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from sessions_dynamo.reading import session_list
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store import (
     batches,
-    call_recorder,
     event_operations,
     global_state,
     large_values,
@@ -143,7 +142,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The store's clock, at ten seconds past the minute."""
     stopped = Clock(session_items.floor(datetime.now(UTC)) + timedelta(seconds=10))
     for module in (
-        call_recorder,
         event_operations,
         global_state,
         large_values,

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sessions_dynamo import schema
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.call_recorder import CallRecorder
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.tables.names import NamedTable
 from sessions_dynamo.workers.streams import Lease, StreamStore
-from tests.sessions_dynamo.support import raw_items, state_of
+from tests.sessions_dynamo.support import raw_items, record_calls, state_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -51,9 +50,8 @@ def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
     streams.send("full", standalone, "notifications/message", "{}")
     streams.replies.put("full", "1", "y" * (PART_BYTES + 1))
     streams.bus.publish("worker", "resources", {})
-    recorder = CallRecorder(events)
-    recorder.record(Call("full", datetime.now(UTC), "tools/call", "ok", 12.5, tool="store", request_body=ODD_TEXT))
-    recorder.close()
+    call = Call("full", datetime.now(UTC), "tools/call", "ok", 12.5, tool="store", request_body=ODD_TEXT)
+    record_calls(events, call)
     every_type: Item = {
         "session_id": {"S": "typed"},
         "event_id": {"S": "by hand"},

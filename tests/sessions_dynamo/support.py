@@ -10,7 +10,9 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from sessions_dynamo.dataplane.observers import Asked
-from sessions_dynamo.store import session_items, times
+from sessions_dynamo.store import batches, calls, session_items, times
+from sessions_dynamo.store.calls import Call
+from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.store.state import Entry, State
@@ -77,6 +79,13 @@ class Clock:
                 return clock.now.astimezone(tz)
 
         return Stopped
+
+
+def record_calls(store: EventStore, *served: Call) -> list[str]:
+    """Write calls as the endpoint does; returns their ids."""
+    items = [calls.encode(call, times.ahead(store.event_ttl)) for call in served]
+    store.drive(batches.put(store.table, items))
+    return [item["event_id"]["S"] for item in items]
 
 
 def raw_items(dynamodb: DynamoDBClient, table: str) -> list[dict[str, Any]]:

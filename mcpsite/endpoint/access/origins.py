@@ -5,16 +5,18 @@ Streamable HTTP, "Security Warning": servers MUST validate Origin, against DNS r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
+from django.utils.decorators import sync_and_async_middleware
 
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.wire.answers import error_answer
@@ -22,29 +24,39 @@ from mcpsite.endpoint.wire.answers import error_answer
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-V = TypeVar("V", bound=Callable[..., HttpResponseBase])
+V = TypeVar("V", bound=Callable[..., Awaitable[HttpResponseBase]])
+Next = Callable[[HttpRequest], Any]
 
 
 def transport_security(view: V) -> V:
     """Guard a view, wherever a project mounts it; with ``TransportSecurityMiddleware`` before any other code."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return _refusal(request) or view(request, *args, **kwargs)
+    async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return _refusal(request) or await view(request, *args, **kwargs)
 
     guarded.transport_security = True  # type: ignore[attr-defined]
     return cast("V", guarded)
 
 
-class TransportSecurityMiddleware:
+@sync_and_async_middleware
+def TransportSecurityMiddleware(get_response: Next) -> Next:
     """Refuses first of all middleware what a guarded view would refuse: Django's own answers a wrong Host in HTML."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
+    def refusal(request: HttpRequest) -> HttpResponseBase | None:
+        return _refusal(request) if _is_guarded(request.path_info) else None
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        refusal = _refusal(request) if _is_guarded(request.path_info) else None
-        return refusal or self.get_response(request)
+    if iscoroutinefunction(get_response):
+
+        async def on_the_loop(request: HttpRequest) -> HttpResponseBase:
+            return refusal(request) or await get_response(request)
+
+        return on_the_loop
+
+    def in_a_thread(request: HttpRequest) -> HttpResponseBase:
+        return refusal(request) or get_response(request)
+
+    return in_a_thread
 
 
 def _refusal(request: HttpRequest) -> HttpResponseBase | None:

@@ -11,7 +11,7 @@ from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.serving.session import Session, tool_errors
 
 
-def sent_arguments(ctx: Context) -> dict[str, Any]:
+async def sent_arguments(ctx: Context) -> dict[str, Any]:
     """The call's arguments: a dependency for tools, ``Annotated[dict[str, Any], Resolve(sent_arguments)]``.
 
     For a tool that keeps any JSON value. The SDK parses a string that looks like JSON before the tool sees it, so

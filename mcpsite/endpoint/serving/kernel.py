@@ -6,14 +6,12 @@ The only module that touches the SDK's dispatcher seam, which the SDK documents 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import anyio
 import anyio.abc
-from anyio import to_thread
-from django.db import close_old_connections
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_connection, serve_one
@@ -37,11 +35,13 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from mcpsite.endpoint.serving import database
 from mcpsite.endpoint.serving.request import ServedRequest
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import Reply, storage_error_codes
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.store.session_operations import default_operations
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +172,7 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
 
     Never raises for what a handler does: an error is a reply. A tool that failed has changed nothing.
     """
+    database.watch()
     try:
         result = await serve_one(
             exchange.server,
@@ -191,23 +192,15 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
     if is_failure(reply):
         exchange.request.discard()
     changed = exchange.request.changed
+    await database.give_back()
     try:
-        await to_thread.run_sync(_finish, exchange.request)
+        await exchange.request.save()
     except StorageError as exc:
         if changed:
             return _refused(exchange, message, exc)
         # Only its activity was not recorded; what it read stands.
         logger.info("the activity of a session was not recorded: %s", type(exc).__name__)
     return reply
-
-
-def _finish(request: ServedRequest) -> None:
-    """Save, on a thread as sync handlers have it: AnyIO gives the thread out first that was used last."""
-    try:
-        request.save()
-    finally:
-        # Nobody else closes what a handler opened there: Django's signals are of the thread that runs the view.
-        close_old_connections()
 
 
 async def serve_notification(exchange: Exchange, message: JSONRPCNotification) -> None:
@@ -225,17 +218,17 @@ def is_failure(reply: Reply) -> bool:
     return isinstance(reply, JSONRPCError) or bool(reply.result.get("isError"))
 
 
-_REMEMBERED: Final[Mapping[str, Callable[[Session, Mapping[str, Any]], None]]] = {
-    "logging/setLevel": lambda session, params: default_store().update(session, log_level=params["level"]),
-    "resources/subscribe": lambda session, params: default_store().subscribe(session, str(params["uri"])),
-    "resources/unsubscribe": lambda session, params: default_store().unsubscribe(session, str(params["uri"])),
+_REMEMBERED: Final[Mapping[str, Callable[[Session, Mapping[str, Any]], Awaitable[None]]]] = {
+    "logging/setLevel": lambda session, params: run(default_operations().update(session, log_level=params["level"])),
+    "resources/subscribe": lambda session, params: run(default_operations().subscribe(session, str(params["uri"]))),
+    "resources/unsubscribe": lambda session, params: run(default_operations().unsubscribe(session, str(params["uri"]))),
 }
 
 
 async def _remember(session: Session, message: JSONRPCRequest, reply: Reply) -> Reply:
     """Keep with the session what a client set by a request, for every worker to honour."""
     try:
-        await to_thread.run_sync(_REMEMBERED[message.method], session, message.params or {})
+        await _REMEMBERED[message.method](session, message.params or {})
     except StorageError as exc:
         return _error_reply(message.id, _error_data(exc))
     return reply

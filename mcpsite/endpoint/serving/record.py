@@ -8,18 +8,25 @@ from time import perf_counter
 from mcp_types import JSONRPCError, JSONRPCRequest
 
 from mcpsite.endpoint.serving.kernel import is_failure
+from mcpsite.endpoint.serving.recorder import CallRecorder
 from mcpsite.endpoint.serving.served import served_server
 from mcpsite.endpoint.wire.answers import Reply
 from sessions_dynamo import metrics
 from sessions_dynamo.conf import conf
-from sessions_dynamo.store.call_recorder import default_recorder
 from sessions_dynamo.store.calls import Call, body_for_record
 
 MAX_NAME_CHARACTERS = 256
 
 
 def record_call(
-    session_id: str | None, message: JSONRPCRequest, reply: Reply, body: str, *, started: float, size: int
+    recorder: CallRecorder,
+    session_id: str | None,
+    message: JSONRPCRequest,
+    reply: Reply,
+    body: str,
+    *,
+    started: float,
+    size: int,
 ) -> None:
     """Count one call, and record it where ``RECORD_CALLS`` is on; without a session it has no place to be found.
 
@@ -32,7 +39,7 @@ def record_call(
         return
     tool = (message.params or {}).get("name") if message.method == "tools/call" else None
     bodies = conf.RECORD_BODIES
-    default_recorder().record(
+    recorder.record(
         Call(
             session_id=session_id,
             at=datetime.now(UTC),

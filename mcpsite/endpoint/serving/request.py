@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anyio import to_thread
 from django.http import HttpRequest
 
 from mcpsite.endpoint.serving.session import Session
+from mcpsite.endpoint.waiting.storage import run
+from mcpsite.endpoint.wire.request import headers_of
 from sessions_dynamo.errors import SessionNotFound
 from sessions_dynamo.store.session_items import Session as StoredSession
-from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.store.session_operations import SessionOperations
 
 
 class ServedRequest:
     """One message's surroundings. At most one session takes part in a message, saved as one unit."""
 
     def __init__(
-        self, http: HttpRequest, principal: str, store: SessionStore, stored: StoredSession | None = None
+        self, http: HttpRequest, principal: str, store: SessionOperations, stored: StoredSession | None = None
     ) -> None:
         self.http = http
         self.principal = principal
         self.stored = stored
         """The client's own session, by ``Mcp-Session-Id``; ``None`` for a client without sessions."""
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in http.headers.items()}
+        self.headers: Mapping[str, str] = headers_of(http)
         self._store = store
         self.used_session: Session | None = Session(store, principal, stored) if stored else None
 
     @property
     def lambda_context(self) -> Any | None:
         """AWS Lambda's context object; ``None`` outside Lambda."""
-        return self.http.META.get("apig_wsgi.context")
+        return getattr(self.http, "scope", {}).get("aws.context")
 
     async def session(self, handle: object = None) -> Session:
         """The session of this message: by handle, else the client's own, else a new one.
@@ -56,12 +57,12 @@ class ServedRequest:
         """Whether the session that took part has changes to save."""
         return self.used_session is not None and bool(self.used_session.stored_state.changes)
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Save the session that took part, if one did, and the client's own activity; raises ``StorageError``."""
         if self.used_session is not None:
-            self.used_session.save()
+            await self.used_session.save()
         if self.stored is not None and self.stored_session_id != self.stored.session_id:
-            self._store.touch(self.stored)
+            await run(self._store.touch(self.stored))
 
     def discard(self) -> None:
         """Forget the changes of a message that failed; its activity still counts."""
@@ -71,5 +72,5 @@ class ServedRequest:
     async def _named(self, handle: object) -> Session:
         if not isinstance(handle, str):
             raise SessionNotFound("session_id must be a string that an earlier call returned.")
-        stored = await to_thread.run_sync(self._store.load, handle, self.principal)
-        return Session(self._store, self.principal, stored)
+        named = await run(self._store.load(handle, self.principal))
+        return Session(self._store, self.principal, named)

@@ -6,22 +6,26 @@ tool's optional ``session_id`` argument, or gets a new one, which is stored once
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Lock
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from anyio import to_thread
-from django.utils.asyncio import async_unsafe
+from django.core.exceptions import SynchronousOnlyOperation
 from mcp.server.mcpserver.exceptions import ToolError
 
+from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store import session_items, values
 from sessions_dynamo.store.session_items import Session as StoredSession
-from sessions_dynamo.store.sessions import SessionStore, default_store
+from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.state import State
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -33,6 +37,29 @@ def tool_errors() -> Iterator[None]:
         raise ToolError(str(exc)) from exc
 
 
+def wait_for(loop: asyncio.AbstractEventLoop, awaitable: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:
+    """The result of a coroutine on another thread's loop, for sync tools: one pool of connections serves both.
+
+    Raises ``SynchronousOnlyOperation``, which names what to write ``instead``, where this thread runs a loop itself.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run_coroutine_threadsafe(awaitable(), loop).result()
+    raise SynchronousOnlyOperation(f"This would hold the event loop: in an async tool it is '{instead}'.")
+
+
+def blocking(method: Callable[Concatenate[Session, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Session, P], T]:
+    """A method's form for sync tools."""
+    instead = f"await session.{method.__name__}(...)"
+
+    @wraps(method)
+    def wait(session: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return wait_for(session.loop, lambda: method(session, *args, **kwargs), instead)
+
+    return wait
+
+
 class Session:
     """A durable session, for the length of one call.
 
@@ -40,14 +67,16 @@ class Session:
     forgotten when it fails. Counters are written at once. Refusals of storage are tool errors.
     """
 
-    def __init__(self, store: SessionStore, principal: str, stored: StoredSession | None = None) -> None:
+    def __init__(self, store: SessionOperations, principal: str, row: StoredSession | None = None) -> None:
         self._store = store
         self._principal = principal
-        self._stored = stored
-        self._new_id = schema.new_session_id() if stored is None else ""
+        self._stored = row
+        self._new_id = schema.new_session_id() if row is None else ""
         self._new_state = State()
-        self._storing = Lock()
-        self.state: MutableMapping[str, Any] = _ToolState(self)
+        self._storing = asyncio.Lock()
+        self.loop = asyncio.get_running_loop()
+        """What its methods for sync tools wait for."""
+        self.state = ToolState(store, lambda: self.stored_state)
 
     @property
     def session_id(self) -> str:
@@ -64,88 +93,99 @@ class Session:
         """When it ends unless it is used again; every use that is saved moves it."""
         return datetime.fromtimestamp(int((datetime.now(UTC) + self._store.session_ttl).timestamp()), UTC)
 
-    @async_unsafe("Use 'await session.aincr(...)' in an async tool.")
-    def incr(self, name: str, by: int = 1) -> int:
+    async def aincr(self, name: str, by: int = 1) -> int:
         """Add to a counter, at once and exactly whatever other workers do; the new value."""
         with tool_errors():
             values.check_key(name)
-            return self._store.incr(self._ensure_stored(), name, by)
-
-    async def aincr(self, name: str, by: int = 1) -> int:
-        """``incr``, for async tools."""
-        return await to_thread.run_sync(self.incr, name, by)
+            return await run(self._store.incr(await self._ensure_stored(), name, by))
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """``state.get``, for async tools: a value over 4 KiB costs a read, which must not hold the event loop."""
-        if self.stored_state.needs_read(key):
-            return await to_thread.run_sync(self.state.get, key, default)
-        return self.state.get(key, default)
+        return await self.state.aget(key, default)
 
-    @async_unsafe("Call it through 'anyio.to_thread.run_sync' in an async tool.")
-    def set_global_state(self, region: str, value: Any) -> None:
+    async def aset_global_state(self, region: str, value: Any) -> None:
         """Write one region's entry, at once."""
         with tool_errors():
             session_items.check_value_size(f"the entry of {region}", values.dumps(value))
-            self._store.set_global_state(self._ensure_stored(), region, value)
+            await run(self._store.set_global_state(await self._ensure_stored(), region, value))
 
-    @async_unsafe("Call it through 'anyio.to_thread.run_sync' in an async tool.")
-    def replica_state(self, region: str) -> MutableMapping[str, Any]:
+    async def areplica_state(self, region: str) -> ToolState:
         """The state as the replica in a region has it; empty where the session has not arrived there."""
         with tool_errors():
-            replica = default_store(region).peek(self.session_id)
-        if replica is None or not replica.is_live or replica.principal != self._principal:
-            return {}
-        return replica.state
+            replica = await run(self._store.peek(self.session_id), region=region)
+        reachable = replica is not None and replica.is_live and replica.principal == self._principal
+        state = replica.state if replica is not None and reachable else State()
+        return ToolState(self._store, lambda: state, region)
+
+    incr = blocking(aincr)
+    set_global_state = blocking(aset_global_state)
+    replica_state = blocking(areplica_state)
 
     @property
     def stored_state(self) -> State:
         """The mapping beneath ``state``; its errors are storage's own."""
         return self._stored.state if self._stored else self._new_state
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Write what changed, and the activity of a stored session; raises ``StorageError``. The kernel's to call."""
         if self._stored:
-            self._store.save(self._stored)
+            await run(self._store.save(self._stored))
         elif self._new_state.changes:
-            self._stored = self._store.create(self._new_id, principal=self._principal, state=self._new_state)
+            self._stored = await run(self._store.create(self._new_id, principal=self._principal, state=self._new_state))
 
     def discard(self) -> None:
         """Forget what changed."""
         self.stored_state.discard()
 
-    def _ensure_stored(self) -> StoredSession:
+    async def _ensure_stored(self) -> StoredSession:
         """The session's row, made now for what is written at once; its state waits for the call to succeed."""
-        with self._storing:
+        async with self._storing:
             if self._stored is None:
-                stored = self._store.create(self._new_id, principal=self._principal)
-                stored.state.update(self._new_state)
-                self._stored = stored
+                new = await run(self._store.create(self._new_id, principal=self._principal))
+                new.state.update(self._new_state)
+                self._stored = new
             return self._stored
 
 
-class _ToolState(MutableMapping[str, Any]):
+class ToolState(MutableMapping[str, Any]):
     """A session's state, its errors a tool's."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, store: SessionOperations, state: Callable[[], State], region: str | None = None) -> None:
+        self._store = store
+        self._state = state
+        self._region = region
+        self._loop = asyncio.get_running_loop()
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """``get``, for async tools: a value over 4 KiB costs a read, which must not hold the event loop."""
+        await self._read(key)
+        return self.get(key, default)
+
+    async def _read(self, key: str) -> None:
+        state = self._state()
+        if (spilled := state.spilled(key)) is not None:
+            with tool_errors():
+                state.supply(spilled, await run(self._store.large_value(spilled), region=self._region))
 
     def __getitem__(self, key: str) -> Any:
+        if self._state().spilled(key) is not None:
+            wait_for(self._loop, lambda: self._read(key), "await session.aget(key)")
         with tool_errors():
-            return self._session.stored_state[key]
+            return self._state()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         with tool_errors():
-            self._session.stored_state[key] = value
+            self._state()[key] = value
 
     def __delitem__(self, key: str) -> None:
         with tool_errors():
-            del self._session.stored_state[key]
+            del self._state()[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._session.stored_state
+        return key in self._state()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._session.stored_state)
+        return iter(self._state())
 
     def __len__(self) -> int:
-        return len(self._session.stored_state)
+        return len(self._state())

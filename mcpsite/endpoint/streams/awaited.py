@@ -12,6 +12,7 @@ from typing import Any
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.running import Key
+from mcpsite.endpoint.waiting.storage import run
 
 
 class AwaitedReplies:
@@ -58,5 +59,5 @@ class AwaitedReplies:
 
     async def fetch(self, keys: Iterable[Key]) -> None:
         """Read the answers that have come. Raises ``StorageError``."""
-        for key, text in (await self._host.store(self._host.streams.replies.get, keys)).items():
+        for key, text in (await run(self._host.streams.replies.get(keys))).items():
             self.resolve(key, text)

@@ -8,6 +8,7 @@ from typing import Final
 
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.poller import Step
+from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
 from sessions_dynamo.workers.bus import BusItem
 
@@ -47,7 +48,7 @@ class BusReader:
     async def read(self) -> None:
         """Read what is new. Raises ``StorageError``."""
         started = schema.now_ms()
-        items = await self._host.store(self._host.streams.bus.since, self._from_ms)
+        items = await run(self._host.streams.bus.since(self._from_ms))
         new = [item for item in items if item.bus_id not in self._seen and item.origin != self._host.worker_id]
         self._from_ms = started - OVERLAP_MS
         oldest = f"{self._from_ms:013d}"

@@ -74,9 +74,10 @@ class SessionChannel:
         # Unique in the session, and no string that parses as an integer: those share the client's counter.
         request_id = f"s-{secrets.token_hex(12)}"
         with self._messenger.expect_reply(self._session.session_id, request_id) as reply:
-            await self._send(_message(method, params, request_id))
             timeout = (opts or {}).get("timeout")
             try:
+                # Cancelled while it is sent, it may have reached the client all the same.
+                await self._send(_message(method, params, request_id))
                 with anyio.fail_after(timeout):
                     answer = await reply
             except anyio.get_cancelled_exc_class():
@@ -95,9 +96,14 @@ class SessionChannel:
         """Tell the client; log messages below the session's level are dropped."""
         if method == "notifications/message" and not self._is_logged(params):
             return
-        await self._send(_message(method, params))
+        await self._tell(_message(method, params))
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        """Send what nothing depends on."""
+        await self._send(message)
 
     async def _send(self, message: dict[str, Any]) -> None:
+        """Send; raises ``StorageError`` where that failed."""
         raise NotImplementedError
 
     async def _withdraw(self, request_id: str, reason: str) -> None:
@@ -120,6 +126,9 @@ class RequestChannel(SessionChannel):
     def __init__(self, messenger: Messenger, session: Session, stream: OwnedStream) -> None:
         super().__init__(messenger, session)
         self._stream = stream
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        await self._stream.queue(message)
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._stream.emit(message)

@@ -15,6 +15,7 @@ from mcp_types import INTERNAL_ERROR
 
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import encode, error_body
 from sessions_dynamo import schema
@@ -49,7 +50,7 @@ class Follower:
     async def poll(self) -> bool:
         """Read once; whether the stream goes on. Raises ``StorageError``."""
         self._woken = False
-        events = await self._host.store(self._host.streams.events.after, self.session_id, self._cursor)
+        events = await run(self._host.streams.events.after(self.session_id, self._cursor))
         for event in self._settled(events):
             self._cursor = event.event_id
             if event.data:
@@ -98,7 +99,7 @@ class Follower:
         """End the stream for a worker that no longer does; the next poll reads the end."""
         if self._host.owns(self.stream_id) or self._lease_expires > schema.now_ms():
             return
-        lease = await self._host.store(self._host.streams.lease, self.session_id, self.stream_id)
+        lease = await run(self._host.streams.lease(self.session_id, self.stream_id))
         if lease is not None and lease.expires > schema.now_ms():
             self._lease_expires = lease.expires
             return
@@ -109,5 +110,5 @@ class Follower:
             error_body(INTERNAL_ERROR, "The server process that ran this request ended before it answered.", request_id)
         )
         end = Event(self.session_id, self.stream_id, schema.END_SEQUENCE, "error", body, datetime.now(UTC))
-        await self._host.store(self._host.streams.end, end)
+        await run(self._host.streams.end(end))
         self.wake()

@@ -13,6 +13,7 @@ from mcpsite.endpoint.streams.host import Host, Leased
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.store.session_items import Session
@@ -65,7 +66,7 @@ class HeldStreams:
         self.owned.pop(stream.stream_id, None)
 
     async def _renew(self) -> None:
-        await self._host.store(self._host.streams.renew, [stream.lease for stream in self.owned.values()])
+        await run(self._host.streams.renew([stream.lease for stream in self.owned.values()]))
         self._renew_later()
 
     def _renew_later(self) -> None:
@@ -86,7 +87,7 @@ class HeldStreams:
             await self.hold_standalone(session, outbox, cursor)
             metrics.count("StreamResumed")
             return
-        lease = await self._host.store(self._host.streams.lease, session.session_id, stream_id)
+        lease = await run(self._host.streams.lease(session.session_id, stream_id))
         if lease is None:
             raise UnknownStream
         follower = Follower(self._host, session.session_id, cursor, stream_id, outbox, lease.expires)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-from sessions_dynamo.store.sessions import SessionStore
-from sessions_dynamo.workers.streams import Lease, StreamStore
-
-T = TypeVar("T")
+from sessions_dynamo.store.session_operations import SessionOperations
+from sessions_dynamo.workers.stream_operations import Lease, StreamOperations
 
 IDLE_FACTOR: Final = 10
 """What stays quiet is read this many times less often."""
@@ -35,14 +32,10 @@ class Host(Protocol):
     retry_ms: int
 
     @property
-    def sessions(self) -> SessionStore: ...
+    def sessions(self) -> SessionOperations: ...
 
     @property
-    def streams(self) -> StreamStore: ...
-
-    async def store(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
-        ...
+    def streams(self) -> StreamOperations: ...
 
     def own(self, stream: Leased) -> None:
         """Renew a stream's lease from now on."""

@@ -11,16 +11,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent, SubscriptionBus
 from mcp.shared.subscriptions import ResourceUpdated, event_from_wire, event_to_notification
 
 from mcpsite.endpoint.streams.standalone import StandaloneStream
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.errors import StorageError
-from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.store.session_operations import SessionOperations
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +30,11 @@ _relaying: ContextVar[bool] = ContextVar("relaying", default=False)
 """Set while an event of another worker is given to this process's bus: it must not go out again."""
 
 
-T = TypeVar("T")
-
-
 class Audience(Protocol):
     """What notifications need of their process: the clients here, and a way to the others."""
 
     @property
-    def sessions(self) -> SessionStore: ...
-
-    async def store(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
-        ...
+    def sessions(self) -> SessionOperations: ...
 
     def held_sessions(self) -> Mapping[str, StandaloneStream]:
         """The standalone streams that are open here, by session."""
@@ -114,7 +108,7 @@ class Notifications:
         wanted = set(held)
         if isinstance(event, ResourceUpdated):
             try:
-                wanted = await self._audience.store(self._audience.sessions.subscribers, event.uri, sorted(held))
+                wanted = await run(self._audience.sessions.subscribers(event.uri, sorted(held)))
             except StorageError as exc:
                 logger.warning("a server event reached no session of this worker: %s", exc)
                 return

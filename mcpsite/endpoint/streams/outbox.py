@@ -1,10 +1,11 @@
-"""The hand-off from the event loop to the one thread that writes a response."""
+"""What one response has yet to send: put there by handlers and streams, taken by the task that writes to the client."""
 
 from __future__ import annotations
 
-import queue
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,16 +42,19 @@ Item = bytes | Answer | Failure | Begin | None
 
 
 class Outbox:
-    """Frames of one response, in order. Written from any thread, read by one.
+    """Frames of one response, in order: never in the way of who puts them, and taken by one task.
 
-    ``on_gone`` is called from the reading thread when the response ends for whatever reason.
+    ``on_gone`` is called when the response ends for whatever reason.
     """
 
+    __slots__ = ("_bytes", "_is_gone", "_items", "_on_gone", "_taker", "closed", "last_frame")
+
     def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
-        self._items: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        self._items: deque[Item] = deque()
+        self._bytes = 0
+        self._taker: asyncio.Future[None] | None = None
         self._on_gone = on_gone
-        # Apart, because two threads count.
-        self._bytes_put = self._bytes_taken = 0
+        self._is_gone = False
         self.closed = False
         self.last_frame = time.monotonic()
         """When the newest frame was put (monotonic s): how idle the stream is."""
@@ -59,13 +63,11 @@ class Outbox:
         """Hand over a frame or an answer; ``False`` once the response has ended."""
         if self.closed:
             return False
-        if self._items.qsize() >= MAX_FRAMES or self._bytes_put - self._bytes_taken > MAX_BYTES:
+        if len(self._items) >= MAX_FRAMES or self._bytes > MAX_BYTES:
             self.close()
             return False
         self.last_frame = time.monotonic()
-        if isinstance(item, bytes):
-            self._bytes_put += len(item)
-        self._items.put(item)
+        self._put(item)
         return True
 
     def close(self, last_frame: bytes | None = None) -> None:
@@ -73,29 +75,43 @@ class Outbox:
         if not self.closed:
             self.closed = True
             if last_frame is not None:
-                self._items.put(last_frame)
-            self._items.put(None)
+                self._put(last_frame)
+            self._put(None)
 
     def begin(self) -> None:
         """Make the response an event stream now, if it is none."""
-        self._items.put(Begin())
+        self._put(Begin())
 
-    def first(self, timeout: float) -> Item:
+    @property
+    def waiting(self) -> int:
+        """How much waits to be taken."""
+        return len(self._items)
+
+    def take(self) -> Item:
+        """What was put first of what waits; ``None`` is the end. Raises ``IndexError`` where nothing waits."""
+        item = self._items.popleft()
+        if isinstance(item, bytes):
+            self._bytes -= len(item)
+        return item
+
+    async def first(self, timeout: float) -> Item:
         """The first item; ``Begin`` where there is none for ``timeout`` seconds."""
         try:
-            return self._take(timeout)
-        except queue.Empty:
+            return await self._take(timeout)
+        except TimeoutError:
             return Begin()
 
     def gone(self) -> None:
         """The response ended."""
         self.closed = True
-        if self._on_gone is not None:
-            self._on_gone()
+        if not self._is_gone:
+            self._is_gone = True
+            if self._on_gone is not None:
+                self._on_gone()
 
-    def frames(
+    async def frames(
         self, keep_alive: float, first: bytes, *, seconds: float | None = None, farewell: bytes = b""
-    ) -> Iterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The body of a streaming response, with a comment whenever ``keep_alive`` seconds were silent.
 
         After ``seconds`` it ends with ``farewell``; what was put by then is still sent.
@@ -109,8 +125,8 @@ class Outbox:
                     ends = None
                 wait = keep_alive if ends is None else min(keep_alive, max(0.0, ends - time.monotonic()))
                 try:
-                    item = self._take(wait)
-                except queue.Empty:
+                    item = await self._take(wait)
+                except TimeoutError:
                     if wait == keep_alive:
                         yield sse.KEEP_ALIVE
                     continue
@@ -121,8 +137,29 @@ class Outbox:
         finally:
             self.gone()
 
-    def _take(self, timeout: float) -> Item:
-        item = self._items.get(timeout=timeout)
+    def _put(self, item: Item) -> None:
         if isinstance(item, bytes):
-            self._bytes_taken += len(item)
-        return item
+            self._bytes += len(item)
+        self._items.append(item)
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+    async def _take(self, timeout: float) -> Item:
+        if not self._items:
+            loop = asyncio.get_running_loop()
+            self._taker = taker = loop.create_future()
+            # A timer and a future, no task and no scope: thousands of streams wait here.
+            timer = loop.call_later(timeout, _wake, taker)
+            try:
+                await taker
+            finally:
+                timer.cancel()
+                self._taker = None
+            if not self._items:
+                raise TimeoutError
+        return self.take()
+
+
+def _wake(taker: asyncio.Future[None]) -> None:
+    if not taker.done():
+        taker.set_result(None)

@@ -1,7 +1,8 @@
 """The stream of one POST, on the worker that serves it.
 
 It begins with the handler's first message: until then the answer may still be one JSON body. Events are stored before
-they are sent, so a client that drops can resume on any worker while the handler runs on.
+they are sent, so a client that drops can resume on any worker while the handler runs on. A handler does not wait for
+its notifications: those that it sends while some are being stored are stored together.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ import asyncio
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
 
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import Reply, encode, error_body
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
+from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Event, cut
-from sessions_dynamo.workers.streams import Lease
+from sessions_dynamo.workers.stream_operations import Lease
 
 logger = logging.getLogger(__name__)
+
+MAX_QUEUED: Final = 500
+"""Messages that wait to be stored; a handler that sends more waits for them."""
+MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
+"""The same, of their text."""
+RETRY_SECONDS: Final = 0.5
+"""Between two tries to store what waits, while DynamoDB refuses."""
 
 
 class OwnedStream:
@@ -40,6 +50,11 @@ class OwnedStream:
         self._request_id = request_id
         self._outbox: Outbox | None = outbox
         self._unstored: list[Event] = []
+        self._unstored_bytes = 0
+        self._owes = False
+        """Whether there were messages whose sender does not wait to hear that they are stored."""
+        self._storing: asyncio.Task[None] | None = None
+        self._flushing: set[asyncio.Task[None]] = set()
         self._sequence = 0
         self._opened = False
         self._finished = False
@@ -62,29 +77,43 @@ class OwnedStream:
 
         Raises ``StorageError``; the message may still be sent, before the next one.
         """
-        if self._finished:
+        if self._take(message):
+            await self._flush()
+
+    async def queue(self, message: dict[str, Any]) -> None:
+        """Have one message stored and sent soon, in its order; messages after the response are dropped.
+
+        Waits only where ``MAX_QUEUED`` wait already, and then raises ``StorageError`` as ``emit``; ``EventTooLarge``
+        at once.
+        """
+        if not self._take(message):
             return
-        data = encode(message)
-        cut(data)  # Raises for this message alone, and not for those that are stored with it.
-        self._prime()
-        self._number(str(message.get("method", "response")), data)
-        await self._flush()
+        self._owes = True
+        if len(self._unstored) > MAX_QUEUED or self._unstored_bytes > MAX_QUEUED_BYTES:
+            await self._flush()
+        elif self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store_queued())
 
     async def finish(self, reply: Reply, body: str) -> None:
         """Answer: as one JSON body if nothing was sent before, else as the stream's end, stored first."""
         async with self._lock:
             self._finished = True
-            if not self._opened:
+            if not (self._opened or self._owes):
                 self._send(Answer(reply, body))
                 return
             try:
-                if self._unstored:
+                while self._unstored:
                     await self._store()
                 ended = await self._store_end("error" if isinstance(reply, JSONRPCError) else "response", body)
                 frame = sse.message(body, schema.end_id(self.stream_id))
             except StorageError as exc:
-                # A client that is still there gets its answer; one that comes back is told by the lapsed lease.
                 logger.warning("the end of a stream was not stored: %s", exc)
+                if not self._opened:
+                    self._send(Answer(reply, body))
+                    return
+                # A client that is still there gets all of it; one that comes back is told by the lapsed lease.
+                for event in self._unstored:
+                    self._send(sse.message(event.data))
                 ended, frame = True, sse.message(body)
             finally:
                 self._host.disown(self)
@@ -99,32 +128,70 @@ class OwnedStream:
 
     async def release_client(self) -> None:
         """``ctx.close_sse_stream()``: let the client go, to come back for the rest (SEP-1699)."""
-        await self.open()
+        await self._flush()
         self._close()
         self._host.close_followers(self.stream_id)
 
+    def _take(self, message: dict[str, Any]) -> bool:
+        """Give a message its place; whether it has one. Raises ``EventTooLarge`` for this message alone."""
+        if self._finished:
+            return False
+        data = encode(message)
+        cut(data)
+        self._prime()
+        self._number(str(message.get("method", "response")), data)
+        return True
+
     async def _flush(self) -> None:
-        # One batch for all that came while the one before was being stored.
+        """Store and send all that waits. A handler that is cancelled meanwhile cancels none of it."""
+        flushing = asyncio.create_task(self._flush_all())
+        self._flushing.add(flushing)
+        flushing.add_done_callback(self._flushed)
+        await asyncio.shield(flushing)
+
+    def _flushed(self, flushing: asyncio.Task[None]) -> None:
+        self._flushing.discard(flushing)
+        if not flushing.cancelled():
+            flushing.exception()  # Whoever waits has it; it may be nobody.
+
+    async def _flush_all(self) -> None:
+        # All that came while a batch was being stored is in the next.
         async with self._lock:
             if self._finished or (self._opened and not self._unstored):
                 return
             self._prime()
             await self._store()
+            while self._unstored:
+                await self._store()
         self._host.wake_followers(self.stream_id)
 
+    async def _store_queued(self) -> None:
+        """Store what was queued, however often that takes, until the answer: then it is stored before that."""
+        while self._unstored and not self._finished:
+            try:
+                await self._flush_all()
+            except StorageError as exc:
+                logger.warning("messages of a handler are not stored yet: %s", exc)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                # Nobody waits for this task; the answer tries once more.
+                logger.exception("messages of a handler could not be stored")
+                return
+
     async def _store(self) -> None:
-        """Store what is not stored yet, then send it.
+        """Store the first of what is not stored yet in one request, or the parts of a large one; then send it.
 
         What fails keeps its place and its sequence: part of it may be stored, so the next attempt repeats it.
         """
-        batch = self._unstored.copy()
+        batch = self._unstored[: batches.WRITE_SIZE - (0 if self._opened else 1)]
         if self._opened:
-            await self._host.store(self._host.streams.events.append, batch)
+            await run(self._host.streams.events.append(batch))
         else:
-            await self._host.store(self._host.streams.open, self.lease, batch)
+            await run(self._host.streams.open(self.lease, batch))
             self._opened = True
             self._host.own(self)
         del self._unstored[: len(batch)]
+        self._unstored_bytes -= sum(len(event.data) for event in batch)
         for event in batch:
             self._send(
                 sse.message(event.data, event.event_id)
@@ -136,12 +203,12 @@ class OwnedStream:
         """Whether this ended the stream: not where the lease had lapsed, and whoever resumed has told the client."""
         try:
             end = self._event(schema.END_SEQUENCE, event_type, body)
-            return await self._host.store(self._host.streams.end, end)
+            return await run(self._host.streams.end(end))
         except EventTooLarge as exc:
             logger.warning("a response is kept for no client that comes back: %s", exc)
             refusal = encode(error_body(INTERNAL_ERROR, str(exc), self._request_id))
             end = self._event(schema.END_SEQUENCE, "error", refusal)
-            return await self._host.store(self._host.streams.end, end)
+            return await run(self._host.streams.end(end))
 
     def _prime(self) -> None:
         if self._sequence == 0 and self.is_resumable:
@@ -149,6 +216,7 @@ class OwnedStream:
 
     def _number(self, event_type: str, data: str, *, retry: int | None = None) -> None:
         self._unstored.append(self._event(self._sequence, event_type, data, retry=retry))
+        self._unstored_bytes += len(data)
         self._sequence += 1
 
     def _event(self, sequence: int, event_type: str, data: str, *, retry: int | None = None) -> Event:

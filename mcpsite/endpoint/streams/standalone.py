@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo import schema
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.times import to_ms
-from sessions_dynamo.workers.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
+from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
 
 
 def stream_id_of(session: Session) -> str:
@@ -51,11 +52,11 @@ class StandaloneStream:
         """
         streams = self._host.streams
         async with self._lock:
-            newest = await self._host.store(streams.claim, self.session_id, self.stream_id, self._owner)
+            newest = await run(streams.claim(self.session_id, self.stream_id, self._owner))
             # The first event has sequence 1: 0 is the position of a client that has had none.
             self._sequence = max(newest, 0) + 1
             if cursor is not None:
-                for event in await self._host.store(streams.events.after, self.session_id, cursor):
+                for event in await run(streams.events.after(self.session_id, cursor)):
                     self.outbox.put(sse.message(event.data, event.event_id))
             elif self._is_primed:
                 # What becomes an event after the client left, and before that is noticed, it comes back for.
@@ -86,7 +87,7 @@ class StandaloneStream:
 
     async def _drain(self) -> None:
         self.next_poll = time.monotonic() + self._host.poll_seconds * IDLE_FACTOR
-        holder, waiting = await self._host.store(self._host.streams.inbox, self.session_id, self.stream_id)
+        holder, waiting = await run(self._host.streams.inbox(self.session_id, self.stream_id))
         if holder != self._owner:
             self.close()
         for messages in _transactions(waiting):
@@ -102,7 +103,7 @@ class StandaloneStream:
             for place, message in enumerate(messages)
         ]
         keys = [message.key for message in messages if message.key]
-        if not await self._host.store(self._host.streams.deliver, self._owner, events, keys):
+        if not await run(self._host.streams.deliver(self._owner, events, keys)):
             # Only a newer holder can have come between.
             self.close()
             return False

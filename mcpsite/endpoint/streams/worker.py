@@ -9,39 +9,34 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import anyio
-from anyio import to_thread
 from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.streams.awaited import AwaitedReplies
 from mcpsite.endpoint.streams.bus import BusReader, published_ms
 from mcpsite.endpoint.streams.channels import is_own_request_id
-from mcpsite.endpoint.streams.clients import ClientWatch
+from mcpsite.endpoint.streams.clients import Clients
 from mcpsite.endpoint.streams.held import HeldStreams
 from mcpsite.endpoint.streams.host import Leased
 from mcpsite.endpoint.streams.notifications import Notifications
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.streams.poller import Poller, Step
+from mcpsite.endpoint.streams.poller import Poller
 from mcpsite.endpoint.streams.running import Running, request_key
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
+from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
+from sessions_dynamo.asgi_server.limits import Limits
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.store.sessions import SessionStore
-from sessions_dynamo.store.sessions import default_store as default_sessions
+from sessions_dynamo.store.session_operations import SessionOperations
+from sessions_dynamo.store.session_operations import default_operations as default_sessions
 from sessions_dynamo.workers.bus import BusItem
-from sessions_dynamo.workers.streams import StreamStore
-from sessions_dynamo.workers.streams import default_store as default_streams
-
-T = TypeVar("T")
-
-STORAGE_THREADS: Final = 40
-"""Of their own: tools that hold every thread of AnyIO's must not cost this worker its leases."""
+from sessions_dynamo.workers.stream_operations import StreamOperations
+from sessions_dynamo.workers.stream_operations import default_operations as default_streams
 
 
 class Worker:
@@ -52,29 +47,24 @@ class Worker:
         self.poll_seconds: float = conf.EVENT_POLL_SECONDS
         self.lease_seconds: float = conf.STREAM_LEASE_SECONDS
         self.retry_ms: int = conf.STREAM_RETRY_MS
-        self.clients = ClientWatch(conf.MAX_STREAMS, self.retry_ms)
+        self.clients = Clients(_most_streams(), self.retry_ms)
         self.notifications = Notifications(self)
         self._bus = BusReader(self, self._on_bus)
         self._poller = Poller(self, wake=self._bus.listen)
         self._running = Running(self._poller)
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller)
-        self._poller.attend(_Departures(self.clients), self._bus, self._running, self._replies, self._held)
-        self._threads = anyio.CapacityLimiter(STORAGE_THREADS)
+        self._poller.attend(self._bus, self._running, self._replies, self._held)
 
     @property
-    def sessions(self) -> SessionStore:
-        """The store of sessions."""
+    def sessions(self) -> SessionOperations:
+        """What is asked of the sessions table."""
         return default_sessions()
 
     @property
-    def streams(self) -> StreamStore:
-        """The store of streams."""
+    def streams(self) -> StreamOperations:
+        """What workers ask of the events table."""
         return default_streams()
-
-    async def store(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a store, which blocks, in a thread. Raises ``StorageError``."""
-        return await to_thread.run_sync(function, *args, limiter=self._threads)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -88,11 +78,6 @@ class Worker:
         with anyio.move_on_after(seconds):
             while self._running or self._held.owned or self.notifications.is_spreading:
                 await asyncio.sleep(0.05)
-
-    async def watch(self, outbox: Outbox, client: Any, *, may_return: bool) -> None:
-        """Watch the client of a response that has begun to stream."""
-        self.clients.add(outbox, client, may_return=may_return)
-        self._poller.stir()
 
     # --- Requests that run here, and requests of ours to clients ----------------------------------------------
 
@@ -119,7 +104,7 @@ class Worker:
             return
         # By way of Python's own objects: a lone surrogate is an escape here, and an error to Pydantic.
         text = encode(message.model_dump(mode="json", by_alias=True, exclude_none=True))
-        is_first = await self.store(self.streams.replies.put, session_id, message.id, text)
+        is_first = await run(self.streams.replies.put(session_id, message.id, text))
         if is_first and not self._replies.resolve((session_id, message.id), text):
             await self._publish("reply", [session_id, message.id])
 
@@ -146,7 +131,7 @@ class Worker:
         """
         if await self._held.deliver_standalone(session.session_id, event_type, data):
             return
-        await self.store(self.streams.send, session.session_id, stream_id_of(session), event_type, data)
+        await run(self.streams.send(session.session_id, stream_id_of(session), event_type, data))
         # It may have been opened here meanwhile.
         self._held.wake_standalone(session.session_id)
         await self._publish("inbox", [session.session_id])
@@ -192,7 +177,7 @@ class Worker:
         await self._publish("notification", payload)
 
     async def _publish(self, topic: str, payload: Any) -> None:
-        await self.store(self.streams.bus.publish, self.worker_id, topic, payload)
+        await run(self.streams.bus.publish(self.worker_id, topic, payload))
 
     def _on_bus(self, item: BusItem) -> None:
         match item.topic, item.payload:
@@ -214,18 +199,7 @@ class Worker:
         self._running.cancel_session(session_id)
 
 
-class _Departures:
-    """Looks at every beat for clients that have left."""
-
-    def __init__(self, clients: ClientWatch) -> None:
-        self._clients = clients
-
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    def due(self, now: float, *, is_beat: bool) -> Iterable[tuple[object, Step]]:
-        """A look at every client's connection."""
-        return [("clients", self._look)] if is_beat else ()
-
-    async def _look(self) -> None:
-        self._clients.close_gone()
+def _most_streams() -> int:
+    """``MAX_STREAMS``, or as many as leave an eighth of the connections that open files allow to calls."""
+    connections = Limits.of_settings().max_connections
+    return max(1, min(conf.MAX_STREAMS, connections - connections // 8))

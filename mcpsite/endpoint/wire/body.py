@@ -10,10 +10,10 @@ from mcp_types import PARSE_ERROR
 
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.wire.messages import InvalidMessage
+from mcpsite.endpoint.wire.request import DoorRequest
 
 # RFC 9110, section 8.6: digits alone, where int() would take "-1" or "1_0" too; and no more than it will read.
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_PIECE: Final = 64 * 1024
 
 
 class BodyTooLarge(Exception):
@@ -24,49 +24,39 @@ class LengthRequired(Exception):
     """The body's length is not known and this server cannot tell where it ends."""
 
 
-def read_body(request: HttpRequest) -> bytes:
+async def read_body(request: HttpRequest) -> bytes:
     """The body; raises ``BodyTooLarge``, ``LengthRequired``, or ``InvalidMessage`` for one that breaks off.
 
-    Read from the WSGI input, not ``request.body``: Django takes a chunked body, which has no length, for an empty
-    one, and answers HTML to one over ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+    Counted while it comes: ``request.body`` answers HTML to one over ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
     limit: int = conf.MCP_MAX_BODY_BYTES
-    if hasattr(request, "_body"):
-        # A project's middleware has read it.
-        if len(request.body) > limit:
-            raise BodyTooLarge
-        return request.body
-    if request.META.get("HTTP_TRANSFER_ENCODING"):
-        if not request.META.get("wsgi.input_terminated"):
-            raise LengthRequired
-        body = _read(request, limit + 1)
-        if len(body) > limit:
-            _discard(request, limit)
-            raise BodyTooLarge
-        return body
     text: str = request.META.get("CONTENT_LENGTH") or "0"
     if not _LENGTH.fullmatch(text):
         raise LengthRequired
-    length = int(text)
-    if length > limit:
-        _discard(request, min(length, 2 * limit))
+    if isinstance(request, DoorRequest):
+        return await _receive(request, limit, int(text))
+    # Another handler, or a project's middleware, has it all.
+    body: bytes = request.body if hasattr(request, "_body") else request.read(limit + 1)
+    if len(body) > limit:
         raise BodyTooLarge
-    body = _read(request, length)
-    if len(body) < length:
-        raise InvalidMessage(PARSE_ERROR, f"Parse error: the body ends after {len(body)} of {length} bytes")
     return body
 
 
-def _read(request: HttpRequest, size: int) -> bytes:
-    try:
-        body: bytes = request.META["wsgi.input"].read(size)
-    except Exception as exc:
-        # Each server has errors of its own for chunks that are malformed and for a client that left.
-        raise InvalidMessage(PARSE_ERROR, "Parse error: the body could not be read") from exc
-    return body
-
-
-def _discard(request: HttpRequest, size: int) -> None:
-    """Take what a client is still sending, as much again as is allowed: cut off earlier, few read the answer."""
-    while size > 0 and (piece := _read(request, min(size, _PIECE))):
-        size -= len(piece)
+async def _receive(request: DoorRequest, limit: int, length: int) -> bytes:
+    """What comes, up to the limit; of more as much again is taken: cut off earlier, few clients read the answer."""
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more and size <= 2 * limit:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            raise InvalidMessage(PARSE_ERROR, f"Parse error: the body ends after {size} of {length} bytes")
+        piece: bytes = event.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            pieces.clear()
+        else:
+            pieces.append(piece)
+        more = event.get("more_body", False)
+    if size > limit:
+        raise BodyTooLarge
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

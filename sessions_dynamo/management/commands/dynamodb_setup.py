@@ -271,5 +271,7 @@ def _next_command(both: tuple[NamedTable, NamedTable], region: str | None) -> st
         "DYNAMODB_EVENTS_TABLE": (both[1].name, conf.DYNAMODB_EVENTS_TABLE),
     }
     variables = [f"{name}={value}" for name, (value, default) in given.items() if value and value != default]
-    module = settings.WSGI_APPLICATION.rpartition(".")[0]
+    # Django's own template of a project has the module, and no setting that names it.
+    application = getattr(settings, "ASGI_APPLICATION", None) or f"{settings.ROOT_URLCONF.rpartition('.')[0]}.asgi."
+    module = application.rpartition(".")[0]
     return " ".join([*variables, "python manage.py runserver" if settings.DEBUG else f"gunicorn {module}"])

@@ -1,4 +1,4 @@
-"""``runserver`` with a DynamoDB beside it: what a first run needs is there before the site answers."""
+"""``runserver`` over ASGI, with a DynamoDB beside it: what a first run needs is there before the site answers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.contrib.staticfiles.management.commands.runserver import Command as RunserverCommand
-from django.core.management import CommandParser, call_command
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, CommandParser, call_command
 from django.db import connections
 from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
+from django.utils.module_loading import import_string
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from sessions_dynamo import embedded
+from sessions_dynamo.asgi_server.development import DevelopmentServer
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
@@ -23,11 +28,27 @@ from sessions_dynamo.management.console import command_errors
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.names import named_tables
 
-WHITENOISE = "whitenoise.middleware.WhiteNoiseMiddleware"
 STAFF_USERNAME = "admin"
 
 
+def _application_path() -> str:
+    """The dotted path of the project's ASGI application; empty if there is none."""
+    return getattr(settings, "ASGI_APPLICATION", None) or ""
+
+
+def _is_whitenoise(path: str) -> bool:
+    """Whether a middleware is WhiteNoise's, or made of it."""
+    try:
+        middleware = import_string(path)
+    except ImportError:
+        # The server itself reports it.
+        return False
+    return isinstance(middleware, type) and issubclass(middleware, WhiteNoiseMiddleware)
+
+
 class Command(RunserverCommand):
+    help = "Starts a web server for development: ASGI, static files, and a DynamoDB in memory where none is named."
+    server_cls: Any = DevelopmentServer
     # Django sets them before it calls run().
     addr: str
     port: str
@@ -40,18 +61,43 @@ class Command(RunserverCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        if WHITENOISE in settings.MIDDLEWARE:
+        if any(_is_whitenoise(path) for path in settings.MIDDLEWARE):
             # As in production.
             parser.set_defaults(use_static_handler=False)
 
+    def get_handler(self, *args: Any, **options: Any) -> Any:
+        """The project's ASGI application, behind its static files unless it serves them itself."""
+        path = _application_path()
+        try:
+            application = import_string(path)
+        except ImportError as exc:
+            raise ImproperlyConfigured(f"ASGI_APPLICATION={path!r} cannot be imported: {exc}") from exc
+        if options["use_static_handler"] and (settings.DEBUG or options["insecure_serving"]):
+            return ASGIStaticFilesHandler(application)
+        return application
+
     def run(self, **options: Any) -> None:
+        if not _application_path():
+            project = os.environ.get("DJANGO_SETTINGS_MODULE", "").partition(".")[0] or "project"
+            raise CommandError(
+                "ASGI_APPLICATION is not set, and runserver serves ASGI. Write into the settings:"
+                f' ASGI_APPLICATION = "{project}.asgi.application"'
+            )
         if os.environ.get(DJANGO_AUTORELOAD_ENV) != "true":
             # The autoreloader's parent, or the only process: it outlives every restart of the child.
             self._prepare(options)
             self.stdout.flush()
         elif conf.DYNAMODB_EMBEDDED and not embedded.is_running():
             self._warn("The embedded DynamoDB is gone: stop this server and start it again.")
-        super().run(**options)
+        code: object = 0
+        try:
+            super().run(**options)
+        except SystemExit as exc:
+            # An edit, say: the autoreloader ends this process, and another takes its place.
+            code = exc.code
+            raise
+        finally:
+            DevelopmentServer.end(code)
 
     def _prepare(self, options: dict[str, Any]) -> None:
         if not options["skip_checks"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.streams import StreamStore, default_store
@@ -18,7 +19,7 @@ from tests.mcpsite.endpoint.streams.support import new_session
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,8 +29,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
 
     async def bounded(**arguments: Any) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await pyfuncitem.obj(**arguments)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await pyfuncitem.obj(**arguments)
+        finally:
+            await close_planes_of_this_loop()
 
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))

@@ -12,8 +12,10 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from pytest_django import Settings
 
 from sessions_dynamo import schema
+from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.bodies import BATCHES, NOT_JSON, SCALARS, WRONG_MEMBERS, nested
+from tests.mcpsite.faults import before, raising
 from tests.mcpsite.peers import HANDSHAKE, InProcess, LegacyPeer
 
 if TYPE_CHECKING:
@@ -347,13 +349,10 @@ def test_a_stream_has_the_same_conditions(legacy: LegacyPeer, stranger: LegacyPe
 
 
 def test_a_failure_of_ours_is_a_json_rpc_error_without_its_text(
-    legacy: LegacyPeer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    legacy: LegacyPeer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("a secret")
-
-    monkeypatch.setattr(type(default_store()), "load", fail)
-    answer = legacy.request("ping")
+    with before(SessionOperations, "load", raising(RuntimeError("a secret"))):
+        answer = legacy.request("ping")
 
     assert answer.status == 500
     assert answer.error == {"code": INTERNAL_ERROR, "message": "Internal server error"}

@@ -1,81 +1,153 @@
-"""One event loop a process, and the served server's lifespan entered once on it."""
+"""What belongs to an event loop: the served server's lifespan, entered once on each, and handlers' tasks."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+import gc
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 from mcp_types import INTERNAL_ERROR
 from pytest_django import Settings
 
-from mcpsite.endpoint.loop import LoopThread, current_loop
-from tests.mcpsite import servers
+from mcpsite.endpoint import loop as loops
+from mcpsite.endpoint.lifespan import Lifespan
+from mcpsite.endpoint.loop import ServingLoop, begun_loop, close_loop, current_loop
+from sessions_dynamo.asgi_server.lifespan import RELEASE_CLIENTS
+from tests.mcpsite import servers, site
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
 
-@pytest.fixture
-def tools(settings: Settings) -> None:
-    settings.MCP_SERVER = "tests.mcpsite.servers:paged"
-    current_loop()
+@pytest.fixture(autouse=True)
+def _tools(settings: Settings) -> Iterator[None]:
     settings.MCP_SERVER = "tests.mcpsite.servers:tools"
+    site.on_the_loop(close_loop())
     servers.lives.clear()
+    yield
+    site.on_the_loop(close_loop())
 
 
-def test_many_threads_share_one_loop(tools: None) -> None:
-    with ThreadPoolExecutor(20) as pool:
-        loops = {id(loop) for loop in pool.map(lambda _: current_loop(), range(100))}
-    assert len(loops) == 1
-    assert servers.lives == ["begun"]
+@asynccontextmanager
+async def serving() -> AsyncIterator[ServingLoop]:
+    try:
+        yield await current_loop()
+    finally:
+        await close_loop()
 
 
-def test_the_lifespan_is_entered_once_and_its_state_reaches_handlers(
-    tools: None, legacy: LegacyPeer, modern: ModernPeer
-) -> None:
-    seen = [peer.call("who").data for peer in (legacy, modern, legacy)]
-    assert {entry["thread"] for entry in seen} == {"mcp-loop"}
-    assert all(entry["lifespan"] == {"thread": "mcp-loop"} for entry in seen)
-    assert servers.lives == ["begun"]
-
-
-def test_another_server_leaves_the_first_ones_lifespan(tools: None, settings: Settings) -> None:
-    first = current_loop()
-    settings.MCP_SERVER = "tests.mcpsite.servers:mirrored"
-    assert current_loop() is not first
+async def test_requests_at_once_share_what_the_loop_has() -> None:
+    async with serving() as first:
+        assert {id(other) for other in await asyncio.gather(*(current_loop() for _ in range(100)))} == {id(first)}
     assert servers.lives == ["begun", "ended"]
 
 
-def test_what_runs_on_the_loop_sees_the_callers_context_and_keeps_its_own(tools: None) -> None:
+async def test_each_loop_has_its_own() -> None:
+    async def other() -> int:
+        async with serving() as one:
+            return id(one)
+
+    async with serving() as ours:
+        assert await asyncio.to_thread(lambda: asyncio.run(other())) != id(ours)
+        assert begun_loop() is ours
+
+
+def test_a_loop_that_was_closed_unasked_is_forgotten() -> None:
+    async def begin() -> None:
+        await current_loop()
+
+    before = set(loops._loops)
+    for _ in range(3):
+        asyncio.run(begin())
+    assert len(set(loops._loops) - before) <= 1
+
+
+def test_the_lifespan_is_entered_once_and_its_state_reaches_handlers(legacy: LegacyPeer, modern: ModernPeer) -> None:
+    seen = [peer.call("who").data for peer in (legacy, modern, legacy)]
+    assert {entry["thread"] for entry in seen} == {"site"}
+    assert all(entry["lifespan"] == {"thread": "site"} for entry in seen)
+    assert servers.lives == ["begun"]
+
+
+async def test_another_server_leaves_the_first_ones_lifespan(settings: Settings) -> None:
+    async with serving() as first:
+        settings.MCP_SERVER = "tests.mcpsite.servers:mirrored"
+        assert await current_loop() is not first
+        assert servers.lives == ["begun", "ended"]
+
+
+async def test_a_handler_sees_its_requests_context_and_keeps_its_own() -> None:
     async def read_and_set() -> str:
         before = variable.get()
         variable.set("inside")
         return before
 
-    variable.set("outside")
-    assert current_loop().submit(read_and_set()).result() == "outside"
-    assert variable.get() == "outside"
+    async with serving() as loop:
+        variable.set("outside")
+        assert await loop.begin(read_and_set()) == "outside"
+        assert variable.get() == "outside"
 
 
-def test_an_exception_comes_back_to_who_asked(tools: None) -> None:
-    async def fail() -> None:
-        raise LookupError("gone")
+async def test_a_handler_that_nobody_refers_to_is_not_collected() -> None:
+    async def park() -> None:
+        # Nothing else refers to this future: it and the task that waits for it are a circle.
+        await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(LookupError, match="gone"):
-        current_loop().submit(fail()).result()
+    async with serving() as loop:
+        reference = weakref.ref(loop.begin(park()))
+        await asyncio.sleep(0)
+        gc.collect()
+        task = reference()
+        assert task is not None
+        task.cancel()
 
 
-def test_a_closed_loop_has_left_its_lifespan_and_ended_its_thread(tools: None) -> None:
-    loop = LoopThread(current_loop().server)
-    loop.close()
-    loop.close()
-    assert servers.lives[-1] == "ended"
-    assert not loop._thread.is_alive()
+async def test_a_handler_outlives_a_request_that_is_cancelled() -> None:
+    finished = asyncio.Event()
+
+    async def handle() -> None:
+        await asyncio.sleep(0.02)
+        finished.set()
+
+    async with serving() as loop:
+
+        async def request() -> None:
+            await asyncio.shield(loop.begin(handle()))
+
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        task.cancel()
+        await finished.wait()
+
+
+async def test_what_is_closed_has_left_its_lifespan_and_leaves_no_task() -> None:
+    async with serving() as loop:
+        await loop.close()
+        await loop.close()
+        assert servers.lives == ["begun", "ended"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_handlers_that_do_not_end_are_cancelled_and_awaited(settings: Settings) -> None:
+    settings.SHUTDOWN_GRACE_SECONDS = 0.05
+    ended: list[str] = []
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cleaned up")
+
+    async with serving() as loop:
+        loop.begin(never())
+        await asyncio.sleep(0)
+    assert ended == ["cleaned up"]
 
 
 def test_a_lifespan_that_fails_to_start_fails_that_request_and_is_tried_again(
@@ -93,35 +165,73 @@ def test_a_lifespan_that_fails_to_start_fails_that_request_and_is_tried_again(
     assert servers.attempts == ["begun", "begun"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_lifespan_that_dies_later_is_entered_anew(modern: ModernPeer, settings: Settings) -> None:
     settings.MCP_SERVER = "tests.mcpsite.servers:mortal"
     settings.STREAM_KEEPALIVE_SECONDS = 1
-    thread = current_loop()._thread
     modern.call("doom")
-    thread.join(5)
-    assert not thread.is_alive()
 
+    async def died() -> None:
+        async with asyncio.timeout(5):
+            while (serving := begun_loop()) is not None and not serving._lifespan.done():
+                await asyncio.sleep(0.01)
+
+    site.on_the_loop(died())
     assert modern.request("tools/list").status == 200
 
 
-def test_a_forked_child_makes_a_loop_of_its_own(tools: None) -> None:
-    async def pid() -> int:
-        await asyncio.sleep(0)
-        return os.getpid()
+# --- ASGI's lifespan ------------------------------------------------------------------------------------------
 
-    current_loop()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if current_loop().submit(pid()).result(10) == os.getpid() else 2
-        finally:
-            os._exit(code)
 
-    deadline = time.monotonic() + 20
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert os.waitstatus_to_exitcode(ended[1]) == 0
-    assert any(thread.name == "mcp-loop" for thread in threading.enumerate())
+class Server:
+    """The other end of an ASGI lifespan."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {}
+        self.sent: list[dict[str, Any]] = []
+        self.stop = asyncio.Event()
+        self._asked = False
+
+    async def receive(self) -> Any:
+        if not self._asked:
+            self._asked = True
+            return {"type": "lifespan.startup"}
+        await self.stop.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    async def run(self) -> None:
+        async def nothing(*_: Any) -> None:
+            raise AssertionError("a lifespan reached the site")
+
+        await Lifespan(nothing)({"type": "lifespan", "state": self.state}, self.receive, self.send)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.sent) < count:
+                await asyncio.sleep(0.005)
+
+
+async def test_the_servers_lifespan_is_the_sites() -> None:
+    server = Server()
+    running = asyncio.create_task(server.run())
+    await server.until(1)
+    assert server.sent[0]["type"] == "lifespan.startup.complete"
+    assert servers.lives == ["begun"]
+    # What a server calls first of all when it is told to stop.
+    server.state[RELEASE_CLIENTS]()
+    server.stop.set()
+    await running
+    assert server.sent[1]["type"] == "lifespan.shutdown.complete"
+    assert servers.lives == ["begun", "ended"]
+    assert begun_loop() is None
+
+
+async def test_a_lifespan_that_fails_keeps_the_server_from_starting(settings: Settings) -> None:
+    servers.attempts.clear()
+    settings.MCP_SERVER = "tests.mcpsite.servers:flaky"
+    server = Server()
+    await server.run()
+    assert server.sent[0]["type"] == "lifespan.startup.failed"
+    await close_loop()

@@ -8,8 +8,11 @@ import pytest
 from mcp_types import INTERNAL_ERROR
 from pytest_django import Settings
 
-from sessions_dynamo.store.sessions import SessionStore, default_store
+from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.store.session_operations import SessionOperations
+from sessions_dynamo.store.sessions import default_store
 from tests.engines import free_port
+from tests.mcpsite.faults import before, raising
 from tests.mcpsite.peers import HANDSHAKE, Answer, InProcess, LegacyPeer, ModernPeer
 
 if TYPE_CHECKING:
@@ -68,18 +71,14 @@ def test_a_call_without_session_that_stores_is_a_tool_error(down: LegacyPeer) ->
         assert "Cannot reach" in outcome.text
 
 
-def test_a_save_that_fails_after_the_call_is_a_tool_error(legacy: LegacyPeer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sessions_dynamo.errors import StorageUnavailable
-
-    def fail(*_: object) -> None:
-        raise StorageUnavailable("DynamoDB throttled UpdateItem: try again.")
-
-    monkeypatch.setattr(SessionStore, "save", fail)
-    outcome = legacy.call("store_app_state", key="a", data=1)
-    assert outcome.failed
-    assert "throttled" in outcome.text
-    # What only reads has its answer: that its activity was not recorded is nothing to the client.
-    assert legacy.call("get_app_state", key="a").data["found"] is False
+def test_a_save_that_fails_after_the_call_is_a_tool_error(legacy: LegacyPeer) -> None:
+    throttled = StorageUnavailable("DynamoDB throttled UpdateItem: try again.")
+    with before(SessionOperations, "save", raising(throttled)):
+        outcome = legacy.call("store_app_state", key="a", data=1)
+        assert outcome.failed
+        assert "throttled" in outcome.text
+        # What only reads has its answer: that its activity was not recorded is nothing to the client.
+        assert legacy.call("get_app_state", key="a").data["found"] is False
 
 
 def test_missing_tables_are_named_with_the_command_that_makes_them(

@@ -151,6 +151,11 @@ async def remember(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, f"{before} {len(body or b'')}")
 
 
+async def values(scope: Any, receive: Any, send: Any) -> None:
+    """The values of the headers whose names begin with x-."""
+    await answer(send, repr([value for name, value in scope["headers"] if name.startswith(b"x-")]))
+
+
 async def headers(scope: Any, receive: Any, send: Any) -> None:
     await body_of(receive)
     await answer(send, " ".join(name.decode() for name, _ in scope["headers"]))
@@ -169,7 +174,7 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(hello, stream, large, endless, echo, refuse, block, slow, stubborn),
-        *(remember, headers, broken, files),
+        *(remember, headers, values, broken, files),
     )
 }
 

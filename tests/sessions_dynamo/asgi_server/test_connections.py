@@ -37,6 +37,12 @@ def test_bytes_during_a_stream_do_not_hide_that_the_client_left(server: Gunicorn
     server.said("left", before + 1)
 
 
+def test_blanks_around_a_headers_value_are_none_of_it(server: Gunicorn) -> None:
+    client = server.connect()
+    client.send(b"GET /values HTTP/1.1\r\nHost: test\r\nX-A: \t both \t\r\nX-B:none\r\nX-C: in side \r\n\r\n")
+    assert client.response()[2] == repr([b"both", b"none", b"in side"]).encode()
+
+
 def test_a_pipelined_request_is_not_answered_and_the_connection_says_so(server: Gunicorn) -> None:
     client = server.connect()
     client.send(b"GET /slow?0.2 HTTP/1.1\r\nHost: test\r\n\r\n" + b"GET /hello HTTP/1.1\r\nHost: test\r\n\r\n")

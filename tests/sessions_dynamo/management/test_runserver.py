@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,12 +31,39 @@ from mcpsite.settings import *
 INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "mcpsite.endpoint"]
 MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("mcpsite.")]
 ROOT_URLCONF = "site_urls"
+ASGI_APPLICATION = "site_asgi.application"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE_FILE}}
 RUNSERVER_PREPARES_DATABASE = True
 """
 
+ASGI = """
+import asyncio
+import os
+from django.core.asgi import get_asgi_application
+
+django = get_asgi_application()
+released = asyncio.Event()
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        scope["state"]["mcpsite.release_clients"] = released.set
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("lifespan left", flush=True)
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d " % os.getpid(), "more_body": True})
+        await released.wait()
+        await send({"type": "http.response.body", "body": b"over"})
+    else:
+        await django(scope, receive, send)
+"""
+
 URLS = """
 import os
+import time
 from django.contrib import admin
 from django.http import JsonResponse
 from django.urls import path
@@ -48,7 +77,11 @@ def get(request):
     found = dynamodb().get_item(TableName="mcp-sessions", Key={"session_id": {"S": "kept"}})
     return JsonResponse({"found": "Item" in found, "process": os.getpid()})
 
-urlpatterns = [path("put", put), path("get", get), path("admin/", admin.site.urls)]
+def sleep(request):
+    print("asleep", flush=True)
+    time.sleep(60)
+
+urlpatterns = [path("put", put), path("get", get), path("sleep", sleep), path("admin/", admin.site.urls)]
 """
 
 
@@ -101,6 +134,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     database = str(tmp_path / "db.sqlite3")
     (tmp_path / "site_settings.py").write_text(SETTINGS.replace("DATABASE_FILE", repr(database)))
     (tmp_path / "site_urls.py").write_text(URLS)
+    (tmp_path / "site_asgi.py").write_text(ASGI)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
         "DEBUG": "true",
         "DJANGO_SETTINGS_MODULE": "site_settings",
@@ -145,6 +179,106 @@ def test_data_outlives_an_edit_and_control_c_ends_everything(site: Site) -> None
     process.wait(SECONDS)
     assert group_ends(process.pid)
     assert site.log.count("Traceback") == 0
+
+
+def test_an_edit_tells_open_streams_and_waits_for_no_view(site: Site) -> None:
+    site.start()
+    before = site.get("/get")["process"]
+    streams = [http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS) for _ in range(10)]
+    answers = []
+    for stream in streams:
+        stream.request("GET", "/stream")
+        answers.append(stream.getresponse())
+        assert answers[-1].read(len(f"{before} ")) == f"{before} ".encode()
+    busy = http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS)
+    busy.request("GET", "/sleep")
+    wait_for(site, "asleep")
+    time.sleep(1.1)
+    (site.directory / "site_urls.py").write_text(f"{URLS}\n# edited\n")
+
+    for answer in answers:
+        assert answer.read() == b"over"
+    assert site.get("/get", until=lambda answer: answer["process"] != before)["process"] != before
+    assert "Traceback" not in site.log
+
+
+def test_an_edit_leaves_the_lifespan(site: Site) -> None:
+    site.start()
+    before = site.get("/get")["process"]
+    time.sleep(1.1)
+    (site.directory / "site_urls.py").write_text(f"{URLS}\n# edited\n")
+    site.get("/get", until=lambda answer: answer["process"] != before)
+    assert site.log.count("lifespan left") == 1
+    assert "Traceback" not in site.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_without_the_autoreloader_ends_it_in_order(site: Site, number: signal.Signals) -> None:
+    process = site.start("--noreload")
+    site.get("/get")
+    stream = http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS)
+    stream.request("GET", "/stream")
+    answer = stream.getresponse()
+    busy = http.client.HTTPConnection("127.0.0.1", site.port, timeout=SECONDS)
+    busy.request("GET", "/sleep")
+    wait_for(site, "asleep")
+    os.kill(process.pid, number)
+    assert answer.read().endswith(b"over")
+    assert process.wait(SECONDS / 2) == 0
+    assert "lifespan left" in site.log
+    assert "Traceback" not in site.log
+
+
+def test_requests_are_logged_where_djangos_own_server_logs_them(site: Site) -> None:
+    site.start("--noreload")
+    site.get("/get")
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"http://127.0.0.1:{site.port}/nowhere?a=1")
+    wait_for(site, '"GET /nowhere?a=1 HTTP/1.1" 404')
+    assert 'INFO django.server: "GET /get HTTP/1.1" 200' in site.log
+    assert 'WARNING django.server: "GET /nowhere?a=1 HTTP/1.1" 404' in site.log
+
+
+def test_static_files_are_served(site: Site) -> None:
+    site.start("--noreload")
+    site.get("/get")
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.port}/static/admin/css/base.css", timeout=10) as response:
+        assert response.status == 200
+        assert b"DJANGO Admin" in response.read()
+
+
+def test_a_port_that_is_taken_is_one_clear_line(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", site.port)):
+        process = site.start("--noreload")
+        assert process.wait(SECONDS) == 1
+    assert "Error: That port is already in use." in site.log
+    assert "Traceback" not in site.log
+
+
+def test_without_an_application_it_says_what_to_write(site: Site) -> None:
+    with (site.directory / "site_settings.py").open("a") as settings:
+        settings.write("\nASGI_APPLICATION = None\n")
+    assert site.start().wait(SECONDS) == 1
+    assert 'Write into the settings: ASGI_APPLICATION = "site_settings.asgi.application"' in site.log
+    assert "Traceback" not in site.log
+
+
+def test_another_project_needs_no_more_than_the_app_and_its_asgi_application(site: Site) -> None:
+    (site.directory / "other_asgi.py").write_text(
+        "from django.core.asgi import get_asgi_application\n\napplication = get_asgi_application()\n"
+    )
+    (site.directory / "other_urls.py").write_text(
+        "from django.http import JsonResponse\nfrom django.urls import path\n\n"
+        'urlpatterns = [path("get", lambda request: JsonResponse({"host": request.get_host()}))]\n'
+    )
+    (site.directory / "other.py").write_text(
+        'SECRET_KEY = "other"\nDEBUG = True\nROOT_URLCONF = "other_urls"\n'
+        'INSTALLED_APPS = ["sessions_dynamo", "django.contrib.staticfiles"]\nSTATIC_URL = "static/"\n'
+        'ASGI_APPLICATION = "other_asgi.application"\nDYNAMODB_EMBEDDED = False\n'
+    )
+    elsewhere = {"DJANGO_SETTINGS_MODULE": "other", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-west-1"}
+    site.start(**elsewhere, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    assert site.get("/get") == {"host": f"127.0.0.1:{site.port}"}
 
 
 def test_the_login_is_printed_on_the_first_run_only(site: Site) -> None:

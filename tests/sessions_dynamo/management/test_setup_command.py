@@ -313,13 +313,13 @@ def test_takes_names_region_and_environment_and_says_what_the_service_must_be_to
 
     assert printed.startswith("DynamoDB: region us-west-2")
     variables = f"AWS_REGION=us-west-2 DYNAMODB_SESSIONS_TABLE={sessions} DYNAMODB_EVENTS_TABLE={events}"
-    assert printed.splitlines()[-1] == f"Next: {variables} gunicorn mcpsite.wsgi"
+    assert printed.splitlines()[-1] == f"Next: {variables} gunicorn mcpsite.asgi"
     if engine[0] == MOTO:
         assert "Environment=staging" in printed
 
 
 def test_without_debug_the_next_command_is_gunicorn(dynamodb: DynamoDBClient) -> None:
-    assert setup().splitlines()[-1] == "Next: gunicorn mcpsite.wsgi"
+    assert setup().splitlines()[-1] == "Next: gunicorn mcpsite.asgi"
 
 
 @on_dynamodb_local
@@ -330,7 +330,7 @@ def test_no_wait_says_what_is_pending_and_to_run_again(bare_dynamodb: DynamoDBCl
 
     assert "index CreatedAtIndex pending" in printed
     assert printed.splitlines()[-1] == "Next: python manage.py dynamodb_setup --no-wait"
-    assert setup().splitlines()[-1] == "Next: gunicorn mcpsite.wsgi"
+    assert setup().splitlines()[-1] == "Next: gunicorn mcpsite.asgi"
 
 
 @on_moto

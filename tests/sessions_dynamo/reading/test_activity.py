@@ -10,11 +10,10 @@ import pytest
 from sessions_dynamo import schema
 from sessions_dynamo.reading import activity, entries
 from sessions_dynamo.store import batches
-from sessions_dynamo.store.call_recorder import CallRecorder
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
-from tests.sessions_dynamo.support import Wire
+from tests.sessions_dynamo.support import Wire, record_calls
 
 
 def moments(count: int, *, apart: timedelta = timedelta(seconds=7)) -> list[datetime]:
@@ -40,9 +39,8 @@ def add_sessions(store: SessionStore, times: list[datetime]) -> None:
 
 def add_calls(store: EventStore, times: list[datetime], *, method: str = "tools/call", outcome: str = "ok") -> None:
     """Served calls, each of another session."""
-    recorder = CallRecorder(store)
     calls = [Call(f"session-{number}", at, method, outcome, 1.0, tool="add") for number, at in enumerate(times)]
-    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
+    record_calls(store, *calls)
 
 
 class TestSessions:

@@ -9,14 +9,12 @@ import pytest
 from sessions_dynamo import schema
 from sessions_dynamo.reading import timeline
 from sessions_dynamo.reading.entries import Entry, Show
-from sessions_dynamo.store import batches
-from sessions_dynamo.store.call_recorder import CallRecorder
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.workers.streams import Lease, StreamStore
 from tests.engines import on_dynamodb_local
-from tests.sessions_dynamo.support import Wire
+from tests.sessions_dynamo.support import Wire, record_calls
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -33,11 +31,6 @@ def event(
     seconds: float, *, stream: float = 0, sequence: int = 0, kind: str = "notifications/progress", data: str = "{}"
 ) -> Event:
     return Event("abc", stream_id(stream), sequence, kind, data, at(seconds))
-
-
-def add_calls(store: EventStore, *calls: Call) -> None:
-    recorder = CallRecorder(store)
-    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
 
 
 def call(seconds: float, outcome: str = "ok", method: str = "tools/call", tool: str | None = "add") -> Call:
@@ -69,7 +62,7 @@ def test_events_and_calls_are_listed_newest_first_across_streams(event_store: Ev
     # The first stream goes on after the second one has ended.
     event_store.append([event(0), event(30, sequence=1), event(50, sequence=2)])
     event_store.append([event(10, stream=10), event(20, stream=10, sequence=1)])
-    add_calls(event_store, call(5), call(40))
+    record_calls(event_store, call(5), call(40))
 
     page = timeline.page(event_store, "abc")
 
@@ -80,7 +73,7 @@ def test_events_and_calls_are_listed_newest_first_across_streams(event_store: Ev
 
 def test_pages_hold_every_entry_once_and_in_order(event_store: EventStore) -> None:
     event_store.append([event(2 * number, sequence=number) for number in range(20)])
-    add_calls(event_store, *(call(2 * number + 1) for number in range(20)))
+    record_calls(event_store, *(call(2 * number + 1) for number in range(20)))
 
     found = everything(event_store, limit=7)
 
@@ -89,13 +82,13 @@ def test_pages_hold_every_entry_once_and_in_order(event_store: EventStore) -> No
 
 def test_entries_of_one_millisecond_are_all_listed(event_store: EventStore) -> None:
     event_store.append([event(1, sequence=number) for number in range(10)])
-    add_calls(event_store, *(call(1) for _ in range(10)))
+    record_calls(event_store, *(call(1) for _ in range(10)))
     assert len(everything(event_store, limit=3)) == 20
 
 
 def test_a_page_of_an_ordinary_session_is_two_queries(event_store: EventStore, wire: Wire) -> None:
     event_store.append([event(number, sequence=number) for number in range(60)])
-    add_calls(event_store, *(call(number) for number in range(60)))
+    record_calls(event_store, *(call(number) for number in range(60)))
     with wire.counting() as requests:
         timeline.page(event_store, "abc")
     assert requests == {"Query": 2}
@@ -106,7 +99,7 @@ def test_a_session_of_many_megabytes_is_read_in_windows(event_store: EventStore,
     text = '"' + "x" * 340_000 + '"'
     for number in range(24):
         event_store.append([event(number, stream=number, data=text)])
-    add_calls(event_store, *(call(number + 0.5) for number in range(24)))
+    record_calls(event_store, *(call(number + 0.5) for number in range(24)))
     with wire.counting() as requests:
         page = timeline.page(event_store, "abc")
     assert requests["Query"] <= timeline.WINDOW_QUERIES + timeline.CALL_QUERIES
@@ -130,7 +123,7 @@ def test_the_parts_of_a_large_event_are_passed_over(event_store: EventStore, wir
 
 
 def test_failures_are_found_among_many_calls(event_store: EventStore, wire: Wire) -> None:
-    add_calls(event_store, *(call(number, "tool_error" if number in {3, 90} else "ok") for number in range(120)))
+    record_calls(event_store, *(call(number, "tool_error" if number in {3, 90} else "ok") for number in range(120)))
     event_store.append([event(50, kind="error"), event(51, sequence=1)])
     with wire.counting() as requests:
         page = timeline.page(event_store, "abc", show=Show.FAILED, limit=20)
@@ -141,7 +134,7 @@ def test_failures_are_found_among_many_calls(event_store: EventStore, wire: Wire
 
 @on_dynamodb_local  # moto takes seconds for a thousand items.
 def test_a_filter_reads_a_thousand_calls_and_then_offers_to_go_on(event_store: EventStore) -> None:
-    add_calls(event_store, call(0, "tool_error"), *(call(1 + number / 10) for number in range(1100)))
+    record_calls(event_store, call(0, "tool_error"), *(call(1 + number / 10) for number in range(1100)))
     page = timeline.page(event_store, "abc", show=Show.FAILED)
     assert page.entries == []
     assert page.calls_read == timeline.MAX_CALLS
@@ -165,13 +158,13 @@ def test_entries_are_filtered_by_kind_and_type(
     event_store: EventStore, show: Show, type_: str, expected: list[float]
 ) -> None:
     event_store.append([event(1), event(2, sequence=1, kind="notifications/message")])
-    add_calls(event_store, call(3), call(4, method="ping", tool=None))
+    record_calls(event_store, call(3), call(4, method="ping", tool=None))
     assert seconds_of(everything(event_store, limit=1, show=show, type_=type_)) == expected
 
 
 def test_a_page_begins_before_a_time(event_store: EventStore) -> None:
     event_store.append([event(number, sequence=number) for number in range(6)])
-    add_calls(event_store, *(call(number + 0.5) for number in range(6)))
+    record_calls(event_store, *(call(number + 0.5) for number in range(6)))
     assert seconds_of(everything(event_store, limit=4, before=at(3))) == [2.5, 2, 1.5, 1, 0.5, 0]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
+from django.test import Client
 from django.utils import timezone
 from django_mcpz.bearer_tokens.models import Token
 from pytest_django import Settings
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 TOKENS = "django_mcpz.bearer_tokens.auth.token_auth"
 NAMES = "tests.mcpsite.servers.callers_name"
 
-pytestmark = pytest.mark.django_db
+# A callable that blocks runs in a thread, whose connection sees what was committed.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def _headers(username: str, **fields: Any) -> dict[str, str]:
@@ -140,10 +142,15 @@ def test_a_session_of_the_public_is_no_users_and_a_users_is_not_the_publics(
 # --- A browser's cookie ---------------------------------------------------------------------------------------
 
 
+def _browser(user: User) -> InProcess:
+    client = Client()
+    client.force_login(user)
+    return InProcess({"Cookie": client.cookies.output(header="", sep=";").strip()})
+
+
 def test_a_staff_members_cookie_is_no_identity(dynamodb: DynamoDBClient, settings: Settings) -> None:
     staff = User.objects.create_superuser("root", password="x")
-    browser = InProcess()
-    browser.client.force_login(staff)
+    browser = _browser(staff)
 
     peer = LegacyPeer(browser).connect()
     assert _owner(peer) == ""
@@ -154,9 +161,7 @@ def test_a_staff_members_cookie_is_no_identity(dynamodb: DynamoDBClient, setting
 
 
 def test_a_cookie_does_not_stand_in_for_the_tokens_user(bearer: None) -> None:
-    browser = InProcess()
-    browser.client.force_login(User.objects.create_superuser("root", password="x"))
-    peer = LegacyPeer(browser, _headers("ann")).connect()
+    peer = LegacyPeer(_browser(User.objects.create_superuser("root", password="x")), _headers("ann")).connect()
     ann = User.objects.get(username="ann")
     assert _owner(peer) == f"user:{ann.pk}"
 
@@ -168,7 +173,7 @@ def test_a_cookie_does_not_stand_in_for_the_tokens_user(bearer: None) -> None:
 def named(dynamodb: DynamoDBClient, settings: Settings) -> Callable[[str], InProcess]:
     settings.MCP_AUTH = NAMES
     settings.MCP_SERVER = "tests.mcpsite.servers:tools"
-    return lambda name: InProcess(HTTP_X_NAME=name, HTTP_USER_AGENT=f"agent of {name}")
+    return lambda name: InProcess({"X-Name": name, "User-Agent": f"agent of {name}"})
 
 
 def test_a_callable_may_name_a_principal(named: Callable[[str], InProcess]) -> None:

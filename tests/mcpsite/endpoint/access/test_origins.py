@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.core.asgi import get_asgi_application
 from django.test import Client
 from mcp_types import INVALID_REQUEST
 from pytest_django import Settings
 
+from tests.mcpsite import site
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 Peer = LegacyPeer | ModernPeer
@@ -89,9 +91,9 @@ def test_the_host_is_checked_before_who_calls(peer: Peer, settings: Settings) ->
     assert peer.request("tools/list").status == 401
 
 
-def test_other_pages_keep_djangos_own_answer(peer: Peer, settings: Settings) -> None:
+def test_other_pages_keep_djangos_own_answer(client: Client, settings: Settings) -> None:
     settings.DEBUG = False
-    response = peer.send.client.get("/admin/login/", headers={"Host": "evil.example.com"})  # type: ignore[attr-defined]
+    response = client.get("/admin/login/", headers={"Host": "evil.example.com"})
     assert response.status_code == 400
 
 
@@ -102,15 +104,22 @@ def test_a_project_without_the_middleware_is_guarded_too(peer: Peer, debug: bool
     assert peer.request("tools/list").status == 200
 
 
-def test_a_project_may_mount_it_elsewhere_and_ask_for_logins(
-    settings: Settings, dynamodb: object, client: Client
-) -> None:
+def test_a_project_may_mount_it_elsewhere_and_ask_for_logins(settings: Settings, dynamodb: object) -> None:
     settings.ROOT_URLCONF = "tests.mcpsite.endpoint.access.mounted"
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
     ]
-    foreign = client.post("/tools/mcp", headers={"Origin": "https://evil.example.com"})
-    assert foreign.status_code == 403
+    # Django's own handler, as another project has it.
+    handler = get_asgi_application()
+    foreign = site.request("POST", "/tools/mcp", headers={"Origin": "https://evil.example.com"}, app=handler)
+    assert foreign.status == 403
     # No page to log in: the protocol's own answer.
-    assert client.get("/tools/mcp").status_code == 406
+    assert site.request("GET", "/tools/mcp", app=handler).status == 406
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_under_wsgi_it_says_what_to_serve_instead(client: Client, method: str) -> None:
+    answer = client.generic(method, "/mcp")
+    assert answer.status_code == 503
+    assert "serve the project's asgi module" in answer.json()["error"]["message"]

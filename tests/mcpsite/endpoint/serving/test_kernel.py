@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,8 @@ from mcp.server.lowlevel import Server
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, NotificationParams
 from pytest_django import Settings
 
-from mcpsite.endpoint.loop import current_loop
-from mcpsite.endpoint.serving import kernel
+from mcpsite.endpoint.loop import close_loop
+from tests.mcpsite import site
 from tests.mcpsite.peers import ENVELOPE, InProcess, LegacyPeer, ModernPeer
 
 CAPABILITIES = {"roots": {"listChanged": True}, "experimental": {"x": {"y": [1]}}}
@@ -110,7 +109,7 @@ def raw_server(settings: Settings) -> Iterator[None]:
     settings.MCP_SERVER = f"{__name__}:raw"
     heard.clear()
     yield
-    current_loop()
+    site.on_the_loop(close_loop())
 
 
 @pytest.mark.parametrize("method", ["test/crash", "test/not_json"])
@@ -140,15 +139,6 @@ def test_a_notification_before_the_handshake_reaches_nobody(legacy: LegacyPeer, 
     stranger = LegacyPeer(InProcess())
     assert stranger.notify("notifications/test", {"text": "x"}).status == 400
     assert heard == []
-
-
-def test_what_a_sync_tool_opened_in_the_database_is_closed_on_its_own_thread(
-    legacy: LegacyPeer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed_on: list[int] = []
-    monkeypatch.setattr(kernel, "close_old_connections", lambda: closed_on.append(threading.get_ident()))
-    thread = legacy.call("thread_of").data["thread"]
-    assert closed_on == [thread]
 
 
 def test_a_tool_that_exits_ends_itself_alone(legacy: LegacyPeer) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 
-from sessions_dynamo.store.call_recorder import default_recorder
+from mcpsite.endpoint.loop import current_loop
 from sessions_dynamo.store.calls import Call, recent_calls
 from sessions_dynamo.store.events import default_store
+from tests.mcpsite import site
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 
@@ -17,12 +18,16 @@ from tests.mcpsite.peers import LegacyPeer, ModernPeer
 def recording(settings: Settings, _no_record_of_calls: None) -> Iterator[None]:
     settings.RECORD_CALLS = True
     yield
-    default_recorder().close()
+    site.on_the_loop(_written())
+
+
+async def _written() -> None:
+    await (await current_loop()).recorder.flush(10)
 
 
 def _recorded(session_id: str) -> list[Call]:
     """The calls of a session, oldest first, once all that waited are written."""
-    default_recorder().close()
+    site.on_the_loop(_written())
     store = default_store()
     return store.drive(recent_calls(store.table, session_id))[::-1]
 

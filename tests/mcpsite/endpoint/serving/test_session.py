@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,15 +11,20 @@ from pytest_django import Settings
 
 from mcpsite.endpoint.serving.session import Session
 from sessions_dynamo import schema
-from sessions_dynamo.errors import SessionNotFound
+from sessions_dynamo.errors import SessionNotFound, StorageUnavailable
+from sessions_dynamo.store.session_operations import SessionOperations, default_operations
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.conftest import Wire
+from tests.mcpsite.faults import before
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Peer = LegacyPeer | ModernPeer
+LARGE = "x" * 5000
+"""Over 4 KiB: kept apart from its session, and read when it is asked for."""
+HERE = "eu-west-1"
 WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"}
 
 
@@ -45,12 +52,90 @@ def test_two_tasks_of_a_call_may_count_at_once(tools: Peer) -> None:
     assert default_store().load(session_id).counters == {"left": 1, "right": 1}
 
 
+@pytest.mark.parametrize("allowed", [False, True], ids=["", "DJANGO_ALLOW_ASYNC_UNSAFE"])
 def test_incr_in_an_async_tool_fails_and_the_log_says_what_to_write(
-    tools: Peer, caplog: pytest.LogCaptureFixture
+    tools: Peer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, allowed: bool
 ) -> None:
+    if allowed:
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     outcome = tools.call("incr_in_async")
     assert outcome.failed
     assert "await session.aincr(...)" in caplog.text
+
+
+@pytest.mark.parametrize("tool", ["use_regions", "use_regions_async"])
+@pytest.mark.parametrize("colour", ["blue", LARGE], ids=["small", "large"])
+def test_a_tool_writes_a_regions_entry_and_reads_a_replica(tools: Peer, tool: str, colour: str) -> None:
+    tools.call("remember", value=colour)
+    used = tools.call(tool, region=HERE, value="warm").data
+    assert (used["keys"], used["colour"]) == (["colour"], colour)
+    store = default_store()
+    assert store.get_global_state(store.load(used["session_id"]), HERE) == "warm"
+
+
+@pytest.mark.parametrize("tool", ["recall", "recall_async"])
+def test_a_large_value_is_read_by_every_kind_of_tool(tools: Peer, wire: Wire, tool: str) -> None:
+    tools.call("remember", value=LARGE)
+    wire.clear()
+    assert tools.call(tool).data == {"by_key": LARGE, "by_get": LARGE, "all": {"colour": LARGE}, "none": 7}
+    # The session, and the value once.
+    assert wire.operations == ["GetItem", "GetItem"]
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["", "DJANGO_ALLOW_ASYNC_UNSAFE"])
+@pytest.mark.parametrize(
+    ("how", "instead"),
+    [
+        ("set_global_state", "await session.aset_global_state(...)"),
+        ("replica_state", "await session.areplica_state(...)"),
+        ("state[]", "await session.aget(key)"),
+        ("state.get", "await session.aget(key)"),
+        ("state.items", "await session.aget(key)"),
+    ],
+)
+def test_what_would_hold_the_loop_fails_and_the_log_says_what_to_write(
+    tools: Peer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    instead: str,
+    allowed: bool,
+) -> None:
+    if allowed:
+        # It lets code run that holds the loop; this would hold it for ever.
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    tools.call("remember", value=LARGE)
+    assert tools.call("hold_the_loop", how=how).failed
+    assert instead in caplog.text
+
+
+def test_a_small_value_is_read_in_an_async_tool_as_in_any(tools: Peer) -> None:
+    tools.call("remember", value="blue")
+    assert tools.call("hold_the_loop", how="state[]").data == {"result": "blue"}
+
+
+def test_storage_that_fails_is_an_error_of_the_tool_that_waits(tools: Peer) -> None:
+    tools.call("remember", value=LARGE)
+    throttled = StorageUnavailable("DynamoDB throttled GetItem: try again.")
+    for operation, tool, arguments in (
+        ("large_value", "recall", {}),
+        ("large_value", "recall_async", {}),
+        ("set_global_state", "use_regions", {"region": HERE, "value": "warm"}),
+        ("peek", "use_regions", {"region": HERE, "value": "warm"}),
+        ("incr", "add_note", {"text": "milk"}),
+    ):
+        # ``load`` is a ``peek``, too: the session's own is let pass.
+        seen = count(1)
+        passes = 1 if operation == "peek" else 0
+
+        def fail(*_: object, seen: Iterator[int] = seen, passes: int = passes) -> None:
+            if next(seen) > passes:
+                raise throttled
+
+        with before(SessionOperations, operation, fail):
+            outcome = tools.call(tool, **arguments)
+        assert outcome.failed
+        assert "throttled" in outcome.text
 
 
 def test_a_tool_without_session_is_served(tools: Peer) -> None:
@@ -240,33 +325,33 @@ def test_a_tool_outside_the_endpoint_is_told_that_there_is_no_session() -> None:
 # --- In itself ------------------------------------------------------------------------------------------------
 
 
-def test_a_new_session_is_stored_with_the_first_thing_that_is_written(dynamodb: DynamoDBClient) -> None:
+async def test_a_new_session_is_stored_with_the_first_thing_that_is_written(dynamodb: DynamoDBClient) -> None:
     store = default_store()
-    session = Session(store, "ann")
+    session = Session(default_operations(), "ann")
     assert schema.is_session_id(session.session_id)
-    session.save()
+    await session.save()
     assert store.peek(session.session_id) is None
 
     session.state["colour"] = "blue"
-    session.save()
+    await session.save()
     assert session.is_stored
     assert store.load(session.session_id, "ann").state["colour"] == "blue"
 
 
-def test_a_new_session_that_counts_first_keeps_its_buffered_state_apart(dynamodb: DynamoDBClient) -> None:
+async def test_a_new_session_that_counts_first_keeps_its_buffered_state_apart(dynamodb: DynamoDBClient) -> None:
     store = default_store()
-    session = Session(store, "")
+    session = Session(default_operations(), "")
     session.state["colour"] = "blue"
-    assert session.incr("runs") == 1
+    assert await session.aincr("runs") == 1
     assert "colour" not in store.load(session.session_id).state
 
     assert session.state["colour"] == "blue"
-    session.save()
+    await session.save()
     assert store.load(session.session_id).state["colour"] == "blue"
 
 
-def test_state_is_a_mapping(dynamodb: DynamoDBClient) -> None:
-    session = Session(default_store(), "")
+async def test_state_is_a_mapping(dynamodb: DynamoDBClient) -> None:
+    session = Session(default_operations(), "")
     session.state.update({"a": 1, "b": [2]})
     assert (len(session.state), set(session.state), "a" in session.state) == (2, {"a", "b"}, True)
     del session.state["a"]

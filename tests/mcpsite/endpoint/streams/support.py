@@ -73,7 +73,10 @@ class Peer:
     def read(self, most: int | None = None) -> list[Received]:
         """What has come since the last look, or the first frames of it."""
         new: list[Received] = []
-        while not self.is_closed and most != len(new) and not isinstance(item := self.outbox.first(0), Begin):
+        while not self.is_closed and most != len(new) and self.outbox.waiting:
+            item = self.outbox.take()
+            if isinstance(item, Begin):
+                break
             if isinstance(item, bytes):
                 new += parse(item)
             elif item is None:
@@ -84,7 +87,7 @@ class Peer:
         return new
 
     def leave(self) -> None:
-        """Close the connection, as the reading thread does when it cannot write."""
+        """Close the connection, as the task that writes does when it is closed."""
         self.outbox.gone()
 
     @property

@@ -25,12 +25,11 @@ from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import Peer, leftovers, owned, until, workers
-from tests.sessions_dynamo.wire import answering, error
+from tests.mcpsite.faults import failing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REFUSED = error("ValidationException", "no")
 ASK = "elicitation/create"
 
 
@@ -85,6 +84,7 @@ async def test_log_messages_below_the_sessions_level_are_dropped(session: Sessio
             await channel.notify("notifications/message", {"level": one, "data": one})
         await channel.notify("notifications/progress", {"level": "debug"})
         wanted = LOG_LEVELS[LOG_LEVELS.index(level) :] if level else LOG_LEVELS
+        await until(lambda: client.texts[-1:] == ["notifications/progress"])
         assert client.texts == [*wanted, "notifications/progress"]
 
 
@@ -94,6 +94,7 @@ async def test_a_level_that_nobody_knows_is_let_through(session: Session) -> Non
         channel, client = await channel_of(worker, session, "request")
         for params in ({"level": "loud", "data": 1}, {"data": 2}, None):
             await channel.notify("notifications/message", params)
+        await until(lambda: client.texts[-1:] == ["notifications/message"])
         assert client.texts == [1, 2, "notifications/message"]
 
 
@@ -222,15 +223,15 @@ async def test_a_question_that_cannot_be_withdrawn_is_still_timed_out(
         await channel.notify("notifications/progress", None)
         sending = asyncio.create_task(channel.send_raw_request(ASK, None, {"timeout": 0.2}))
         await asyncio.sleep(0.1)
-        with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(MCPError):
+        with failing("BatchWriteItem"), pytest.raises(MCPError):
             await sending
         assert worker._replies._futures == {}
 
 
-async def test_a_question_that_could_not_be_sent_is_not_waited_for(session: Session, dynamodb: DynamoDBClient) -> None:
+async def test_a_question_that_could_not_be_sent_is_not_waited_for(session: Session) -> None:
     async with workers(1) as [worker]:
         channel, _ = await channel_of(worker, session, "request")
-        with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(StorageError):
+        with failing("BatchWriteItem"), pytest.raises(StorageError):
             await channel.send_raw_request(ASK, None)
         assert leftovers(worker) == {}
 

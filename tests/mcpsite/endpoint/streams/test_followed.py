@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -33,12 +32,7 @@ from tests.mcpsite.endpoint.streams.support import (
     until,
     workers,
 )
-from tests.sessions_dynamo.wire import answering, error
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-REFUSED = error("ValidationException", "no")
+from tests.mcpsite.faults import failing
 
 
 async def come_back(worker: Worker, session: Session, cursor: str) -> Peer:
@@ -226,7 +220,7 @@ async def test_an_event_waits_for_those_before_it_that_are_still_being_stored(
 async def test_a_gap_that_stays_holds_nothing_up_for_long(
     session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(followed, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(followed, "SETTLE_SECONDS", 1.0)
     stream_id = stream_of_another(store, session, 0, 2, 3, 6)
     async with workers(1) as [worker]:
         back = await come_back(worker, session, schema.event_id(stream_id, 0))
@@ -300,11 +294,11 @@ async def test_it_ends_once_for_all_who_come_back(session: Session, store: Strea
 
 
 async def test_a_lease_that_is_renewed_does_not_lapse(session: Session, store: StreamStore) -> None:
-    async with workers(2, lease=0.3) as [here, there]:
+    async with workers(2, lease=1.0) as [here, there]:
         stream, client = owned(here, session)
         await stream.emit(log(1))
         back = await come_back(there, session, client.cursor)
-        await asyncio.sleep(1)
+        await asyncio.sleep(2.5)
         assert not back.outbox.closed
         await finish(stream)
         await until(lambda: back.texts == ["result"])
@@ -342,25 +336,23 @@ async def test_a_paused_owner_that_wakes_cannot_end_the_stream_again(session: Se
 # --- Storage that fails, and cost -----------------------------------------------------------------------------
 
 
-async def test_a_read_that_fails_is_repeated(
-    session: Session, dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_read_that_fails_is_repeated(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     async with workers(2) as [here, there]:
         stream, client = owned(here, session)
         await stream.emit(log(1))
         back = await come_back(there, session, client.cursor)
-        with answering(dynamodb, "Query", REFUSED), caplog.at_level(logging.WARNING):
+        with failing("Query"), caplog.at_level(logging.WARNING):
             await stream.emit(log(2))
             await until(lambda: "a poll failed and will be repeated" in caplog.text)
         await finish(stream)
         await until(lambda: back.texts == [2, "result"])
 
 
-async def test_a_client_that_cannot_be_served_leaves_nothing_behind(session: Session, dynamodb: DynamoDBClient) -> None:
+async def test_a_client_that_cannot_be_served_leaves_nothing_behind(session: Session) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
         await stream.emit(log(1))
-        with answering(dynamodb, "Query", REFUSED), pytest.raises(StorageError):
+        with failing("Query"), pytest.raises(StorageError):
             await come_back(worker, session, client.cursor)
         await finish(stream)
         assert leftovers(worker) == {}

@@ -32,6 +32,7 @@ from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
 from sessions_dynamo.workers.streams import StreamStore
@@ -410,6 +411,7 @@ class Streams(RuleBasedStateMachine):
             if self.homes:
                 self.come_to_an_end()
         finally:
+            self.run(close_planes_of_this_loop())
             self.loop.close()
             for session in self.sessions:
                 self.store.events.delete(session.stored.session_id)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent
@@ -14,19 +14,16 @@ from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
-from sessions_dynamo.workers.streams import StreamStore
+from sessions_dynamo.workers.stream_operations import StreamOperations
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import Peer, leftovers, new_session, until, workers
-from tests.sessions_dynamo.wire import answering, error
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tests.mcpsite.faults import before, failing
 
 pytestmark = pytest.mark.usefixtures("store")
 
-REFUSED = error("ValidationException", "no")
 URI = "test://one"
 
 
@@ -120,20 +117,15 @@ async def test_a_session_that_moves_to_a_worker_that_was_idle_hears_nothing_twic
         await until(lambda: len(moved.messages) == 1)
 
 
-async def test_a_session_that_cannot_be_reached_keeps_no_other_from_hearing(
-    store: StreamStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_session_that_cannot_be_reached_keeps_no_other_from_hearing(caplog: pytest.LogCaptureFixture) -> None:
     async with site(1) as one:
         made = [await subscribed(one.workers[0], URI) for _ in range(4)]
-        deliver = store.deliver
 
-        def fail_for_two(owner: str, events: list[object], keys: list[str]) -> bool:
-            if events[0].session_id in {session.session_id for session, _ in made[:2]}:  # type: ignore[attr-defined]
+        def fail_for_two(owner: str, events: list[Event], keys: list[str]) -> None:
+            if events[0].session_id in {session.session_id for session, _ in made[:2]}:
                 raise StorageUnavailable("no")
-            return deliver(owner, events, keys)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(store, "deliver", fail_for_two)
-        with caplog.at_level(logging.WARNING):
+        with before(StreamOperations, "deliver", fail_for_two), caplog.at_level(logging.WARNING):
             await one.buses[0].publish(ResourceUpdated(uri=URI))
             await until(lambda: all(client.messages for _, client in made[2:]))
         assert caplog.text.count("did not reach a session") == 2
@@ -141,11 +133,11 @@ async def test_a_session_that_cannot_be_reached_keeps_no_other_from_hearing(
 
 @pytest.mark.parametrize("operation", ["PutItem", "BatchGetItem"])
 async def test_where_storage_fails_half_of_them_the_other_half_still_hears(
-    dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture, operation: str
+    caplog: pytest.LogCaptureFixture, operation: str
 ) -> None:
     async with site(2) as both:
         (_, near) = await subscribed(both.workers[0], URI)
-        with answering(dynamodb, operation, REFUSED), caplog.at_level(logging.WARNING):
+        with failing(operation), caplog.at_level(logging.WARNING):
             await both.buses[0].publish(ResourceUpdated(uri=URI))
             if operation == "PutItem":
                 await until(lambda: near.messages)

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError
 
+from mcpsite.endpoint.streams import owned as owned_streams
 from mcpsite.endpoint.streams.outbox import Answer
 from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
+from sessions_dynamo.operations import Pause
 from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
+from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
-from tests.mcpsite.endpoint.streams.support import LATEST, OLDER, finish, leftovers, log, owned, result, workers
-from tests.sessions_dynamo.wire import answering, error
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-THROTTLED = error("ThrottlingException")
-REFUSED = error("ValidationException", "no")
+from tests.mcpsite.endpoint.streams.support import LATEST, OLDER, finish, leftovers, log, owned, result, until, workers
+from tests.mcpsite.faults import before, failing
 
 
 def stored(store: StreamStore, session: Session) -> list[tuple[int, str]]:
@@ -150,25 +149,17 @@ async def test_messages_sent_at_once_keep_their_order_and_share_requests(
             for number in range(20):
                 tasks.create_task(stream.emit(log(number)))
         assert client.texts == list(range(20))
-        assert wire.operations == ["BatchWriteItem"] * 2
+        assert wire.operations == ["BatchWriteItem"]
         assert [sequence for sequence, _ in stored(store, session)] == list(range(21))
 
 
-async def test_nothing_is_sent_before_it_is_stored(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_is_sent_before_it_is_stored(session: Session) -> None:
     seen: list[int] = []
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
-        append = store.events.append
-
-        def look(events: list[Event]) -> None:
-            seen.append(len(client.texts))
-            append(events)
-
-        monkeypatch.setattr(store.events, "append", look)
-        for number in range(3):
-            await stream.emit(log(number))
+        with before(EventOperations, "append", lambda events: seen.append(len(client.texts))):
+            for number in range(3):
+                await stream.emit(log(number))
         assert seen == [1, 2]
 
 
@@ -182,6 +173,120 @@ async def test_a_large_message_is_sent_whole(session: Session, store: StreamStor
         assert [event.data for event in store.events.since(session.session_id)][1:] == [
             encode(message) for message in client.messages
         ]
+
+
+# --- Notifications, which no handler waits for ----------------------------------------------------------------------
+
+
+async def test_many_notifications_are_stored_in_batches_and_come_before_the_answer(
+    session: Session, store: StreamStore, wire: Wire
+) -> None:
+    async with workers(1, poll=60) as [worker]:
+        stream, client = owned(worker, session)
+        wire.clear()
+        for number in range(200):
+            await stream.queue(log(number))
+        await finish(stream)
+        assert client.texts == [*range(200), "result"]
+        # With the lease and the priming event 202 items, 25 a request.
+        assert wire.operations == ["BatchWriteItem"] * 9 + ["PutItem"]
+        assert [sequence for sequence, _ in stored(store, session)] == [*range(201), schema.END_SEQUENCE]
+
+
+async def test_what_comes_while_a_batch_is_stored_is_in_the_next(session: Session) -> None:
+    sizes: list[int] = []
+
+    def slow(events: list[Event]) -> Iterable[Pause]:
+        sizes.append(len(events))
+        yield Pause(0.05)
+
+    async with workers(1, poll=60) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log("first"))
+        with before(EventOperations, "append", slow):
+            for number in range(6):
+                await stream.queue(log(number))
+                await asyncio.sleep(0.001)
+            await until(lambda: client.texts == ["first", *range(6)])
+        assert sum(sizes) == 6
+        assert len(sizes) < 6
+
+
+async def test_a_question_goes_out_behind_the_notifications_before_it(session: Session) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        for number in range(3):
+            await stream.queue(log(number))
+        await stream.emit(log("question"))
+        assert client.texts == [0, 1, 2, "question"]
+
+
+async def test_a_handler_that_sends_too_much_waits_for_it(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned_streams, "MAX_QUEUED", 10)
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        for number in range(50):
+            await stream.queue(log(number))
+            assert number - len(client.texts) <= 10
+        await finish(stream)
+        assert client.texts == [*range(50), "result"]
+
+
+async def test_many_bytes_are_waited_for_too(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned_streams, "MAX_QUEUED_BYTES", 1000)
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.queue(log("x" * 2000))
+        assert client.texts == ["x" * 2000]
+
+
+async def test_notifications_that_cannot_be_stored_are_tried_again(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(owned_streams, "RETRY_SECONDS", 0.02)
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        with failing("BatchWriteItem", times=3), caplog.at_level(logging.WARNING):
+            await stream.queue(log(1))
+            await until(lambda: client.texts == [1])
+        assert "not stored yet" in caplog.text
+        await finish(stream)
+        assert [sequence for sequence, _ in stored(store, session)] == [0, 1, schema.END_SEQUENCE]
+
+
+async def test_a_client_that_is_there_has_its_notifications_though_they_cannot_be_stored(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await stream.emit(log(1))
+        with failing("BatchWriteItem"):
+            await stream.queue(log(2))
+            await finish(stream)
+        assert client.texts == [1, 2, "result"]
+        assert [one.event_id for one in client.received[-2:]] == [None, None]
+        assert leftovers(worker) == {}
+
+
+async def test_notifications_that_never_could_be_stored_leave_an_answer_in_json(session: Session) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        with failing("BatchWriteItem"):
+            await stream.queue(log(1))
+            await finish(stream)
+        client.read()
+        assert client.answer is not None
+        assert leftovers(worker) == {}
+
+
+async def test_notifications_after_the_answer_are_dropped(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        stream, client = owned(worker, session)
+        await finish(stream)
+        await stream.queue(log("late"))
+        await asyncio.sleep(0)
+        assert client.texts == []
+        assert stored(store, session) == []
 
 
 # --- A client that left ---------------------------------------------------------------------------------------
@@ -215,14 +320,12 @@ async def test_a_client_may_be_sent_away_and_the_handler_runs_on(session: Sessio
 # --- Storage that fails ---------------------------------------------------------------------------------------
 
 
-async def test_what_could_not_be_stored_comes_before_what_is_sent_next(
-    session: Session, store: StreamStore, dynamodb: DynamoDBClient
-) -> None:
+async def test_what_could_not_be_stored_comes_before_what_is_sent_next(session: Session, store: StreamStore) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
         for number in range(1, 7):
             if number % 2:
-                with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(StorageError):
+                with failing("BatchWriteItem"), pytest.raises(StorageError):
                     await stream.emit(log(number))
             else:
                 await stream.emit(log(number))
@@ -231,13 +334,11 @@ async def test_what_could_not_be_stored_comes_before_what_is_sent_next(
         assert [sequence for sequence, _ in stored(store, session)] == [*range(7), schema.END_SEQUENCE]
 
 
-async def test_a_write_that_failed_for_one_message_loses_none_that_waited_behind_it(
-    session: Session, dynamodb: DynamoDBClient
-) -> None:
+async def test_a_write_that_failed_for_one_message_loses_none_that_waited_behind_it(session: Session) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
         await stream.emit(log(0))
-        with answering(dynamodb, "BatchWriteItem", REFUSED, times=1):
+        with failing("BatchWriteItem", times=1):
             outcomes = await asyncio.gather(*(stream.emit(log(n)) for n in range(1, 4)), return_exceptions=True)
         assert sum(isinstance(outcome, StorageError) for outcome in outcomes) == 1
         await finish(stream)
@@ -245,33 +346,28 @@ async def test_a_write_that_failed_for_one_message_loses_none_that_waited_behind
 
 
 async def test_a_part_of_a_batch_that_was_stored_is_not_stored_as_something_else(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: StreamStore
 ) -> None:
+    def half(events: list[Event]) -> None:
+        store.events.append(events[:1])
+        raise StorageError("half of it")
+
     async with workers(1) as [worker]:
         stream, _ = owned(worker, session)
         await stream.emit(log(0))
-        append = store.events.append
-
-        def half(events: list[Event]) -> None:
-            append(events[:1])
-            raise StorageError("half of it")
-
-        monkeypatch.setattr(store.events, "append", half)
-        await asyncio.gather(*(stream.emit(log(n)) for n in range(1, 4)), return_exceptions=True)
-        before = {event.event_id: event.data for event in store.events.since(session.session_id)}
-        monkeypatch.setattr(store.events, "append", append)
+        with before(EventOperations, "append", half):
+            await asyncio.gather(*(stream.emit(log(n)) for n in range(1, 4)), return_exceptions=True)
+        stored_before = {event.event_id: event.data for event in store.events.since(session.session_id)}
         await stream.emit(log(4))
         after = {event.event_id: event.data for event in store.events.since(session.session_id)}
-        assert before.items() <= after.items()
+        assert stored_before.items() <= after.items()
         assert len(after) == 6
 
 
-async def test_a_stream_that_could_not_be_opened_is_answered_with_json(
-    session: Session, store: StreamStore, dynamodb: DynamoDBClient
-) -> None:
+async def test_a_stream_that_could_not_be_opened_is_answered_with_json(session: Session, store: StreamStore) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
-        with answering(dynamodb, "BatchWriteItem", REFUSED):
+        with failing("BatchWriteItem"):
             with pytest.raises(StorageError):
                 await stream.emit(log(1))
             with pytest.raises(StorageError):
@@ -282,10 +378,10 @@ async def test_a_stream_that_could_not_be_opened_is_answered_with_json(
         assert leftovers(worker) == {}
 
 
-async def test_a_stream_that_could_not_be_opened_may_open_later(session: Session, dynamodb: DynamoDBClient) -> None:
+async def test_a_stream_that_could_not_be_opened_may_open_later(session: Session) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
-        with answering(dynamodb, "BatchWriteItem", REFUSED), pytest.raises(StorageError):
+        with failing("BatchWriteItem"), pytest.raises(StorageError):
             await stream.emit(log(1))
         assert await stream.open()
         await finish(stream)
@@ -309,12 +405,12 @@ async def test_a_message_that_is_too_large_is_refused_alone(session: Session, st
 
 
 async def test_a_client_that_is_there_gets_its_answer_though_it_cannot_be_stored(
-    session: Session, store: StreamStore, dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture
+    session: Session, store: StreamStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
         await stream.emit(log(1))
-        with answering(dynamodb, "PutItem", REFUSED), caplog.at_level(logging.WARNING):
+        with failing("PutItem"), caplog.at_level(logging.WARNING):
             await finish(stream)
         assert client.texts == [1, "result"]
         assert client.is_closed
@@ -377,20 +473,16 @@ async def test_a_request_that_failed_does_not_become_a_stream_afterwards(session
         assert leftovers(worker) == {}
 
 
-async def test_a_handler_cancelled_while_it_sends_leaves_the_stream_whole(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_handler_cancelled_while_it_sends_leaves_the_stream_whole(session: Session, store: StreamStore) -> None:
+    begun = asyncio.Event()
+
+    def slow(*_: Any) -> Iterable[Pause]:
+        begun.set()
+        yield Pause(0.05)
+
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
-        opening = store.open
-        begun = anyio.Event()
-
-        def slow(*arguments: Any) -> None:
-            anyio.from_thread.run_sync(begun.set)
-            opening(*arguments)
-
-        monkeypatch.setattr(store, "open", slow)
-        with anyio.CancelScope() as scope:
+        with before(StreamOperations, "open", slow), anyio.CancelScope() as scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(stream.emit, log(1))
                 tasks.start_soon(stream.emit, log(2))

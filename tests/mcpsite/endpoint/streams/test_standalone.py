@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,18 +13,18 @@ from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
+from sessions_dynamo.operations import Pause
 from sessions_dynamo.store.event_items import PART_BYTES
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
-from sessions_dynamo.workers.streams import MAX_DELIVERY, StreamStore
+from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, StreamOperations
+from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import OLDER, Peer, leftovers, log, new_session, until, workers
-from tests.sessions_dynamo.wire import answering, error
+from tests.mcpsite.faults import before, failing
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-REFUSED = error("ValidationException", "no")
 
 
 async def get(worker: Worker, session: Session, cursor: str | None = None) -> Peer:
@@ -92,22 +93,13 @@ async def test_a_client_that_left_takes_no_message_with_it(session: Session) -> 
         assert back.texts == [0]
 
 
-async def test_a_message_that_the_client_left_during_comes_once(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_message_that_the_client_left_during_comes_once(session: Session) -> None:
     async with workers(1) as [worker]:
         client = await get(worker, session)
         await send(worker, session, 0)
         cursor = client.cursor
-        deliver = store.deliver
-
-        def leave(*arguments: object) -> bool:
-            client.leave()
-            return deliver(*arguments)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(store, "deliver", leave)
-        await send(worker, session, 1)
-        monkeypatch.undo()
+        with before(StreamOperations, "deliver", lambda *_: client.leave()):
+            await send(worker, session, 1)
         back = await get(worker, session, cursor)
         await asyncio.sleep(0.1)
         assert back.texts == [1]
@@ -208,22 +200,17 @@ async def test_moving_about_while_messages_come_from_everywhere_loses_and_double
         assert [n for client in clients for n in sequences(client)] == list(range(1, 46))
 
 
-async def test_a_message_sent_while_the_stream_is_taken_over_waits_for_it(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim = store.claim
+async def test_a_message_sent_while_the_stream_is_taken_over_waits_for_it(session: Session) -> None:
     async with workers(1) as [worker]:
-        loop = asyncio.get_running_loop()
         sending: list[asyncio.Task[None]] = []
 
-        def slow(*arguments: str) -> int:
-            loop.call_soon_threadsafe(lambda: sending.append(loop.create_task(send(worker, session, 1))))
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
-            return claim(*arguments)
+        def slow(*_: object) -> Iterator[Pause]:
+            sending.append(asyncio.create_task(send(worker, session, 1)))
+            yield Pause(0.05)
 
         await send(worker, session, 0)
-        monkeypatch.setattr(store, "claim", slow)
-        client = await get(worker, session)
+        with before(StreamOperations, "claim", slow):
+            client = await get(worker, session)
         await sending[0]
         assert not client.outbox.closed
         await until(lambda: len(client.texts) == 2)
@@ -255,12 +242,10 @@ async def test_gets_that_come_at_once_leave_one_that_is_served(session: Session,
 
 
 @pytest.mark.parametrize("operation", ["UpdateItem", "Query"])
-async def test_a_get_that_cannot_be_served_leaves_nothing_behind(
-    session: Session, dynamodb: DynamoDBClient, operation: str
-) -> None:
+async def test_a_get_that_cannot_be_served_leaves_nothing_behind(session: Session, operation: str) -> None:
     async with workers(1) as [worker]:
         await send(worker, session, 0)
-        with answering(dynamodb, operation, REFUSED), pytest.raises(StorageError):
+        with failing(operation), pytest.raises(StorageError):
             await get(worker, session)
         await until(lambda: leftovers(worker) == {})
         await send(worker, session, 1)
@@ -294,12 +279,10 @@ async def test_a_message_that_no_item_can_hold_is_refused_whoever_holds_the_stre
         assert client.texts == ["small"]
 
 
-async def test_a_message_that_could_not_be_stored_says_so_and_the_stream_goes_on(
-    session: Session, dynamodb: DynamoDBClient
-) -> None:
+async def test_a_message_that_could_not_be_stored_says_so_and_the_stream_goes_on(session: Session) -> None:
     async with workers(1) as [worker]:
         client = await get(worker, session)
-        with answering(dynamodb, "TransactWriteItems", REFUSED), pytest.raises(StorageError):
+        with failing("TransactWriteItems"), pytest.raises(StorageError):
             await send(worker, session, 0)
         await send(worker, session, 1)
         assert client.texts == [1]

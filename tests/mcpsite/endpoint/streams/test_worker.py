@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from mcp.server.subscriptions import InMemorySubscriptionBus
+from pytest_django import Settings
 
 from mcpsite.endpoint.streams.channels import RequestChannel
 from mcpsite.endpoint.streams.running import request_key
 from mcpsite.endpoint.streams.standalone import stream_id_of
 from mcpsite.endpoint.streams.worker import Worker
+from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.observers import Asked, on_request
+from sessions_dynamo.operations import Pause
+from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.bus import BusOperations
 from sessions_dynamo.workers.streams import Lease, StreamStore
 from tests.mcpsite.endpoint.streams.support import (
     Peer,
@@ -33,12 +38,10 @@ from tests.mcpsite.endpoint.streams.support import (
     until,
     workers,
 )
-from tests.sessions_dynamo.wire import answering, error
+from tests.mcpsite.faults import before, failing, raising
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-REFUSED = error("ValidationException", "no")
 
 
 class Handler:
@@ -65,17 +68,16 @@ class Handler:
 
 
 @contextmanager
-def counting(dynamodb: DynamoDBClient) -> Iterator[Counter[str]]:
+def counting() -> Iterator[Counter[str]]:
     """Every request from here on, the bus's apart from other Queries."""
     counts: Counter[str] = Counter()
 
-    def hear(params: dict[str, Any], model: Any, **_: Any) -> None:
-        is_bus = {"S": schema.BUS_PARTITION} in params.get("ExpressionAttributeValues", {}).values()
-        counts["bus" if is_bus else model.name] += 1
+    def hear(asked: Asked) -> None:
+        is_bus = {"S": schema.BUS_PARTITION} in asked.parameters.get("ExpressionAttributeValues", {}).values()
+        counts["bus" if is_bus else asked.action] += 1
 
-    dynamodb.meta.events.register("before-parameter-build.dynamodb", hear)
-    yield counts
-    dynamodb.meta.events.unregister("before-parameter-build.dynamodb", hear)
+    with on_request(hear):
+        yield counts
 
 
 # --- Cancellation ---------------------------------------------------------------------------------------------
@@ -230,38 +232,35 @@ async def test_a_busy_process_hears_no_later(session: Session, store: StreamStor
 
 
 async def test_it_outlives_storage_that_fails(
-    session: Session, store: StreamStore, dynamodb: DynamoDBClient, caplog: pytest.LogCaptureFixture
+    session: Session, store: StreamStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with workers(1) as [worker]:
         handler = await Handler(worker, session).begun()
-        with answering(dynamodb, "Query", REFUSED), caplog.at_level(logging.WARNING):
+        with failing("Query"), caplog.at_level(logging.WARNING):
             await until(lambda: caplog.text.count("a poll failed and will be repeated") >= 3)
             store.bus.publish("another", "cancel", [session.session_id, "1"])
         await until(lambda: handler.cancelled)
 
 
 async def test_it_outlives_what_nobody_thought_of(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    session: Session, store: StreamStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail() -> None:
-        raise ValueError("a socket that is none")
-
     async with workers(1) as [worker]:
         handler = await Handler(worker, session).begun()
-        monkeypatch.setattr(worker.clients, "close_gone", fail)
-        await until(lambda: "a socket that is none" in caplog.text)
+        with before(BusOperations, "since", raising(ValueError("a clock that is none"))):
+            await until(lambda: caplog.text.count("a clock that is none") >= 3)
         store.bus.publish("another", "cancel", [session.session_id, "1"])
         await until(lambda: handler.cancelled)
 
 
 async def test_a_lease_that_could_not_be_renewed_is_renewed_at_the_next_poll(
-    session: Session, store: StreamStore, dynamodb: DynamoDBClient
+    session: Session, store: StreamStore
 ) -> None:
     async with workers(1, lease=6) as [worker]:
         stream, _ = owned(worker, session)
         await stream.open()
         worker._held._next_renewal = 0.0
-        with answering(dynamodb, "BatchWriteItem", REFUSED, times=3):
+        with failing("BatchWriteItem", times=3):
             await asyncio.sleep(0.3)
         await until(lambda: worker._held._next_renewal > 0)
         held = store.lease(session.session_id, stream.stream_id)
@@ -270,17 +269,14 @@ async def test_a_lease_that_could_not_be_renewed_is_renewed_at_the_next_poll(
         await finish(stream)
 
 
-async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stuck, after = threading.Event(), store.events.after
+async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Session, store: StreamStore) -> None:
+    is_stuck = True
 
-    def hang(session_id: str, event_id: str, **options: Any) -> Any:
-        if stream_id_of(session) in event_id or session_id != session.session_id:
-            stuck.wait(20)
-        return after(session_id, event_id, **options)
+    def hang(session_id: str, event_id: str) -> Iterator[Pause]:
+        while is_stuck and (stream_id_of(session) in event_id or session_id != session.session_id):
+            yield Pause(0.01)
 
-    async with workers(2, lease=0.4) as [here, there]:
+    async with workers(2, lease=0.4) as [here, there], AsyncExitStack() as faults:
         stream, client = owned(here, session)
         await stream.emit(log(1))
         other, follower = new_session(), Peer()
@@ -288,7 +284,7 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(
         await theirs.emit(log(1))
         hanging = Peer()
         await here.resume(other, their_client.cursor, hanging.outbox)
-        monkeypatch.setattr(store.events, "after", hang)
+        faults.enter_context(before(EventOperations, "after", hang))
         await theirs.emit(log(2))
         await there.resume(session, client.cursor, follower.outbox)
         await asyncio.sleep(1)
@@ -298,7 +294,7 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(
         await finish(stream)
         await until(lambda: follower.texts == ["result"])
         assert hanging.texts == []
-        stuck.set()
+        is_stuck = False
         await until(lambda: hanging.texts == [2])
         await finish(theirs)
 
@@ -308,14 +304,14 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(
 
 async def test_nothing_is_read_while_nothing_waits(session: Session, dynamodb: DynamoDBClient) -> None:
     async with workers(1) as [worker]:
-        with counting(dynamodb) as requests:
+        with counting() as requests:
             await asyncio.sleep(0.2)
         assert not requests
         handler = await Handler(worker, session).begun()
         await asyncio.sleep(0.1)
         await handler.stop()
-        await asyncio.sleep(0.1)
-        with counting(dynamodb) as requests:
+        await until(lambda: not (worker._poller._something.is_set() or worker._poller._under_way))
+        with counting() as requests:
             await asyncio.sleep(0.2)
         assert not requests
 
@@ -323,14 +319,14 @@ async def test_nothing_is_read_while_nothing_waits(session: Session, dynamodb: D
 async def test_a_call_that_is_answered_quickly_costs_no_poll(session: Session, dynamodb: DynamoDBClient) -> None:
     async with workers(1, poll=0.2) as [worker]:
         await asyncio.sleep(0)
-        with counting(dynamodb) as requests:
+        with counting() as requests:
             for request_id in range(20):
                 handler = await Handler(worker, session, request_id).begun()
                 await handler.stop()
         assert not requests
 
 
-@pytest.mark.parametrize("what", ["running", "replies", "standalone", "followers", "owned", "clients"])
+@pytest.mark.parametrize("what", ["running", "replies", "standalone", "followers", "owned"])
 async def test_whatever_waits_makes_it_poll_until_it_is_done(
     session: Session, store: StreamStore, dynamodb: DynamoDBClient, what: str
 ) -> None:
@@ -351,25 +347,20 @@ async def test_whatever_waits_makes_it_poll_until_it_is_done(
             await worker.resume(session, schema.event_id(stream.stream_id, 0), client.outbox)
         elif what == "owned":
             await stream.open()
-        elif what == "clients":
-            await worker.watch(client.outbox, None, may_return=True)
         assert set(leftovers(worker)) >= {what}
-        with counting(dynamodb) as requests:
-            await asyncio.sleep(0.3)
-        assert requests["bus"] >= 5
+        with counting() as requests:
+            await until(lambda: requests["bus"] >= 5)
 
         if what == "running":
             await handler.stop()
         elif what == "replies":
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        elif what == "clients":
-            worker.clients.discard(client.outbox)
         client.leave()
         await finish(stream)
         await until(lambda: leftovers(worker) == {})
         await asyncio.sleep(0.1)
-        with counting(dynamodb) as requests:
+        with counting() as requests:
             await asyncio.sleep(0.2)
         assert not requests
         assert not scope.cancel_called
@@ -412,7 +403,7 @@ async def a_quiet_minute(dynamodb: DynamoDBClient) -> dict[str, float]:
     """Requests a minute by operation, once everything has calmed down; counted over half a minute."""
     await asyncio.sleep(25 * POLL)
     began = time.monotonic()
-    with counting(dynamodb) as requests:
+    with counting() as requests:
         await asyncio.sleep(MINUTE / 2)
     minutes = (time.monotonic() - began) / MINUTE
     assert requests["bus"] / minutes <= 120 * 1.1
@@ -437,7 +428,7 @@ async def test_a_quiet_stream_of_another_worker_costs_a_query_in_ten_polls_and_a
         await stream.open()
         del here._held.owned[stream.stream_id]
         held = Lease(session.session_id, stream.stream_id, "elsewhere", schema.now_ms() + 600_000, "1")
-        here.streams.renew([held])
+        await run(here.streams.renew([held]))
         await there.resume(session, client.cursor, Peer().outbox)
         await until(lambda: leftovers(here) == {})
         cost = await a_quiet_minute(dynamodb)
@@ -453,7 +444,7 @@ async def test_the_lease_of_a_quiet_stream_is_read_when_it_may_have_lapsed(
         await stream.open()
         await there.resume(session, client.cursor, Peer().outbox)
         await asyncio.sleep(15 * POLL)
-        with counting(dynamodb) as requests:
+        with counting() as requests:
             await asyncio.sleep(60 * POLL)
         # Half a minute: the owner renews thrice a lease, the follower looks when what it knows of has lapsed.
         assert requests["BatchWriteItem"] <= 7
@@ -503,3 +494,11 @@ async def test_nothing_of_it_grows_while_it_is_quiet(session: Session, store: St
         assert here._bus._seen
         store.events.delete(schema.BUS_PARTITION)
         await until(lambda: here._bus._seen == set() and leftovers(here) == {"standalone": 1})
+
+
+@pytest.mark.parametrize(("most", "connections", "taken"), [(5, 800, 5), (10_000, 800, 700), (10_000, 1, 1)])
+async def test_streams_leave_an_eighth_of_the_connections_to_calls(
+    settings: Settings, most: int, connections: int, taken: int
+) -> None:
+    settings.MAX_STREAMS, settings.MAX_CONNECTIONS = most, connections
+    assert Worker().clients._limit == taken

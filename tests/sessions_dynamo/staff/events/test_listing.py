@@ -17,13 +17,11 @@ from django.urls import reverse
 from sessions_dynamo import schema
 from sessions_dynamo.reading import event_list
 from sessions_dynamo.staff import stores
-from sessions_dynamo.store import batches
-from sessions_dynamo.store.call_recorder import CallRecorder
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import default_store as events
 from tests.engines import on_moto
-from tests.sessions_dynamo.support import Wire
+from tests.sessions_dynamo.support import Wire, record_calls
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -53,8 +51,7 @@ def add(*rows: tuple[str, str, str], seconds_ago: float = 60) -> None:
         Call(session_id, first + timedelta(seconds=number), "tools/call", outcome, 1.0, tool=tool)
         for number, (session_id, tool, outcome) in enumerate(rows)
     ]
-    recorder = CallRecorder(events())
-    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
+    record_calls(events(), *calls)
 
 
 def listed(text: str) -> list[str]:
@@ -99,9 +96,9 @@ def test_entries_of_all_sessions_are_listed_newest_first(dynamodb: DynamoDBClien
 
 
 def test_entries_of_one_moment_are_all_listed_once(dynamodb: DynamoDBClient, viewer: Client) -> None:
-    at, recorder = datetime.now(UTC), CallRecorder(events())
+    at = datetime.now(UTC)
     calls = [Call("one", at, "tools/call", "ok", 1.0, tool=f"tool-{number}") for number in range(130)]
-    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
+    record_calls(events(), *calls)
     found = every_page(viewer)
     assert len(found) == len(set(found)) == 130
 
@@ -196,9 +193,8 @@ def test_the_tail_keeps_to_the_filter(dynamodb: DynamoDBClient, viewer: Client) 
 def test_a_tail_that_cannot_follow_says_so(dynamodb: DynamoDBClient, viewer: Client) -> None:
     url = live_url(get(viewer))
     now = datetime.now(UTC)
-    recorder = CallRecorder(events())
     calls = [Call("one", now, "ping", "ok", 1.0) for _ in range(120)]
-    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
+    record_calls(events(), *calls)
     text = viewer.get(url).content.decode()
     assert "Show the newest" in text
     # Beside the part that the next look replaces.
@@ -246,9 +242,7 @@ class TestOneEvent:
     def test_a_call_shows_its_bodies_where_they_were_recorded(self, dynamodb: DynamoDBClient, viewer: Client) -> None:
         call = Call("one", datetime.now(UTC), "tools/call", "tool_error", 3.25, tool=HOSTILE,
                     request_body='{"a":1}', response_body=json.dumps(HOSTILE))  # fmt: skip
-        item = CallRecorder(events())._item(call)
-        events().drive(batches.put(events().table, [item]))
-        url = reverse("mcp_staff:event", args=["one", item["event_id"]["S"]])
+        url = reverse("mcp_staff:event", args=["one", *record_calls(events(), call)])
         text = viewer.get(url).content.decode()
         assert "the tool answered with an error" in text
         assert "<script>alert" not in text

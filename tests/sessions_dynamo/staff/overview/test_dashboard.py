@@ -18,13 +18,11 @@ from sessions_dynamo.client import aws_client
 from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.reading import activity
 from sessions_dynamo.staff.overview import charts, dashboard
-from sessions_dynamo.store import batches
-from sessions_dynamo.store.call_recorder import CallRecorder
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.sessions import default_store as sessions
 from tests.engines import free_port, on_dynamodb_local, on_moto
-from tests.sessions_dynamo.support import Wire
+from tests.sessions_dynamo.support import Wire, record_calls
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -77,9 +75,9 @@ def numbers(text: str) -> list[int]:
 
 
 def add_calls(*outcomes: str, minutes_ago: float = 5) -> None:
-    at, recorder = datetime.now(UTC) - timedelta(minutes=minutes_ago), CallRecorder(events())
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
     calls = [Call(f"session-{number}", at, "tools/call", outcome, 1.0) for number, outcome in enumerate(outcomes)]
-    events().drive(batches.put(events().table, [recorder._item(call) for call in calls]))
+    record_calls(events(), *calls)
 
 
 class TestPage:

@@ -15,15 +15,14 @@ from django.urls import reverse
 
 from sessions_dynamo import schema
 from sessions_dynamo.staff import json_tree, stores
-from sessions_dynamo.store import batches, sessions
-from sessions_dynamo.store.call_recorder import CallRecorder
+from sessions_dynamo.store import sessions
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
 from sessions_dynamo.workers.streams import Lease
 from tests.engines import on_moto
-from tests.sessions_dynamo.support import Wire, state_of
+from tests.sessions_dynamo.support import Wire, record_calls, state_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -55,8 +54,7 @@ def add_calls(session_id: str, *outcomes: str, body: str | None = None) -> None:
              request_bytes=10, response_bytes=2048, request_body=body)
         for number, outcome in enumerate(outcomes)
     ]  # fmt: skip
-    recorder = CallRecorder(store)
-    store.drive(batches.put(store.table, [recorder._item(call) for call in calls]))
+    record_calls(store, *calls)
 
 
 @pytest.fixture

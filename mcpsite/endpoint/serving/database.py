@@ -1,0 +1,81 @@
+"""The database connections that handlers open in threads, given back when their message is served.
+
+Django closes a connection at the end of a request, in the thread that served it. Here no request has a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from typing import Any, Final
+from weakref import WeakSet
+
+import anyio
+from anyio import to_thread
+from anyio.lowlevel import RunVar
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+_HANDLERS_THREADS: Final = "AnyIO worker thread"
+"""What AnyIO calls the threads of the SDK's sync handlers."""
+
+_is_watched: Final[ContextVar[bool]] = ContextVar("is_watched", default=False)
+_lock: Final = threading.Lock()
+_of_handlers: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
+_of_async_code: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
+
+
+_turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.serving.database")
+
+
+def watch() -> None:
+    """Give back, when it is asked for, what is opened in this context and in the threads that it calls."""
+    _is_watched.set(True)
+
+
+def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if _is_watched.get():
+        in_handlers_thread = threading.current_thread().name.startswith(_HANDLERS_THREADS)
+        with _lock:
+            (_of_handlers if in_handlers_thread else _of_async_code).add(connection)
+
+
+def _open(connections: WeakSet[BaseDatabaseWrapper]) -> int:
+    if not connections:
+        return 0
+    with _lock:
+        return sum(connection.connection is not None for connection in connections)
+
+
+def _turn() -> anyio.Lock:
+    try:
+        return _turns.get()
+    except LookupError:
+        lock = anyio.Lock()
+        _turns.set(lock)
+        return lock
+
+
+async def give_back() -> None:
+    """Close what is open in threads where nothing runs, as Django does at the end of a request.
+
+    A connection belongs to its thread, and AnyIO gives out first the threads that were used last: as many closers at
+    once as there are connections reach those of them that are idle. A busy one is reached when its own call ends.
+    """
+    if _open(_of_handlers):
+        # One after the other: where many connections are busy, many answers would begin as many threads each.
+        async with _turn():
+            if count := _open(_of_handlers):
+                # Not by the handlers' own limiter: all of them may be blocked, and this answer is none of them.
+                limiter = anyio.CapacityLimiter(count)
+                closers = (to_thread.run_sync(close_old_connections, limiter=limiter) for _ in range(count))
+                await asyncio.gather(*closers)
+    if _open(_of_async_code):
+        # What an async handler opened by way of Django's own a-methods, all of them in one thread.
+        await sync_to_async(close_old_connections)()
+
+
+connection_created.connect(_note)

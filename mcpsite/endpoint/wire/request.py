@@ -1,0 +1,43 @@
+"""The endpoint's own ``HttpRequest``: Django's, its body not read before the view asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class DoorRequest(ASGIRequest):
+    """A request as the short door makes it; garbage in its head is for the view to answer."""
+
+    def __init__(self, scope: dict[str, Any], receive: Receive) -> None:
+        try:
+            scope["query_string"].decode()
+        except UnicodeDecodeError:
+            # Django raises; nothing here reads it.
+            scope = {**scope, "query_string": b""}
+        super().__init__(scope, BytesIO())
+        self.receive = receive
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except ValueError:
+            self.content_type, self.content_params = "", {}
+
+
+def headers_of(request: HttpRequest) -> Mapping[str, str]:
+    """Every header by its name in lower case, those with an underscore too: Django drops them."""
+    scope: Mapping[str, Any] | None = getattr(request, "scope", None)
+    if scope is None:
+        return {name.lower(): value for name, value in request.headers.items()}
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin1").lower(), raw_value.decode("latin1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers

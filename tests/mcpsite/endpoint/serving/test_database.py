@@ -1,0 +1,95 @@
+"""Database connections that handlers open in threads: each is given back in its own thread when the call is served."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from anyio import to_thread
+from django.contrib.auth import get_user_model
+from django.db import connection
+from pytest_django import Settings
+
+from mcpsite.endpoint.serving import database
+from mcpsite.endpoint.waiting.threads import in_thread
+from tests.mcpsite.peers import LegacyPeer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def closed_on(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads in which connections were closed; the tests' own database is in memory and stays open."""
+    threads: list[int] = []
+
+    def close() -> None:
+        threads.append(threading.get_ident())
+        connection.connection = None
+
+    monkeypatch.setattr(database, "close_old_connections", close)
+    return threads
+
+
+def test_what_a_sync_tool_opened_is_closed_on_its_own_thread(
+    legacy: LegacyPeer, settings: Settings, closed_on: list[int]
+) -> None:
+    settings.MCP_SERVER = "tests.mcpsite.servers:tools"
+    for _ in range(2):
+        closed_on.clear()
+        thread = legacy.call("count_users").data["thread"]
+        assert thread in closed_on
+
+
+def test_what_an_async_tool_opened_is_closed_too(legacy: LegacyPeer, settings: Settings, closed_on: list[int]) -> None:
+    settings.MCP_SERVER = "tests.mcpsite.servers:tools"
+    legacy.call("count_users_async")
+    assert closed_on
+
+
+async def test_as_many_as_ran_at_once_are_closed(closed_on: list[int]) -> None:
+    met = threading.Barrier(5)
+
+    def ask() -> int:
+        met.wait(10)
+        get_user_model().objects.count()
+        return threading.get_ident()
+
+    database.watch()
+    used = await asyncio.gather(*(to_thread.run_sync(ask) for _ in range(5)))
+    await database.give_back()
+    assert set(used) <= set(closed_on)
+    closed_on.clear()
+    await database.give_back()
+    assert closed_on == []
+
+
+async def test_a_thread_of_ours_closes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(
+        "mcpsite.endpoint.waiting.threads.close_old_connections", lambda: closed.append(threading.get_ident())
+    )
+    thread = await in_thread(threading.get_ident)
+    assert closed == [thread]
+
+
+async def test_connections_are_given_back_though_every_handlers_thread_is_busy(closed_on: list[int]) -> None:
+    """A tool that asked the database and now blocks holds up no answer beside it."""
+    limiter = to_thread.current_default_thread_limiter()
+    limiter.total_tokens = 2
+    asked, over = threading.Barrier(3), threading.Event()
+
+    def ask() -> None:
+        get_user_model().objects.count()
+        asked.wait(10)
+        over.wait(20)
+
+    database.watch()
+    blocked = [asyncio.create_task(to_thread.run_sync(ask)) for _ in range(2)]
+    try:
+        await asyncio.to_thread(asked.wait, 10)
+        async with asyncio.timeout(5):
+            await database.give_back()
+    finally:
+        over.set()
+        await asyncio.gather(*blocked)
