@@ -18,6 +18,8 @@ class EndpointSettings(Settings):
     MCP_AUTH = Setting(str, derived=lambda project: PUBLIC if project.DEBUG else "")
     """Outside DEBUG there is no default: somebody must decide."""
     MCP_ALLOW_PUBLIC = Setting(bool, derived=lambda project: bool(project.DEBUG))
+    AUTH_RECHECK_SECONDS = Setting(float, 30.0)
+    """How long a bearer token's good answer is remembered; 0 asks the database at every request."""
     MCP_ALLOWED_ORIGINS: Setting[Sequence[str]] = Setting(list, ())
     MCP_MAX_BODY_BYTES = Setting(int, 4 * 1024 * 1024)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser
@@ -18,6 +18,9 @@ from django.utils.module_loading import import_string
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo.conf import forget_on_change
+
+_REMEMBERED: Final = {"django_mcpz.bearer_tokens.auth.token_auth": "mcpsite.endpoint.access.bearer.token_auth"}
+"""Checks of which this process remembers good answers; a callable of one's own is asked at every request."""
 
 Authenticator = Callable[[HttpRequest], Awaitable[HttpResponse | None]]
 
@@ -33,7 +36,8 @@ def load_authenticator() -> Authenticator:
 
     Raises ``ImportError``, or ``TypeError`` for what cannot be called.
     """
-    authenticator: Any = import_string(conf.MCP_AUTH)
+    # The app of the one need not be installed where another is chosen.
+    authenticator: Any = import_string(_REMEMBERED.get(conf.MCP_AUTH, conf.MCP_AUTH))
     if not callable(authenticator):
         raise TypeError("it is not callable")
     is_async = iscoroutinefunction(authenticator) or iscoroutinefunction(type(authenticator).__call__)
