@@ -6,7 +6,7 @@ import json
 from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError
 from botocore.parsers import create_parser
 
@@ -107,11 +107,11 @@ class Answers:
 
 
 def _response(received: Received) -> dict[str, Any]:
-    return {"status_code": received.status, "headers": received.headers, "body": received.body}
+    return {"status_code": received.status, "headers": HeadersDict(received.headers), "body": received.body}
 
 
 def _metadata(received: Received) -> dict[str, Any]:
-    headers = {name.lower(): value for name, value in received.headers.items()}
+    headers = received.headers
     metadata: dict[str, Any] = {"HTTPStatusCode": received.status, "HTTPHeaders": headers}
     if "x-amzn-requestid" in headers:
         metadata["RequestId"] = headers["x-amzn-requestid"]

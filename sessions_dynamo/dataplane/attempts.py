@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An HTTP answer, its body as it came over the wire. ``headers`` do not tell upper from lower case."""
+    """An HTTP answer, its body as it came over the wire; the names of its ``headers`` in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,29 +1,30 @@
-"""One POST over aiohttp, whose failures are botocore's. It knows neither signatures nor DynamoDB."""
+"""One POST to one URL over connections that are kept, whose failures are botocore's. It knows no signature."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import Final
+from urllib.parse import urlsplit
 
-import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
-    HTTPClientError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
 )
 
 from sessions_dynamo.dataplane.attempts import Failure, Received
+from sessions_dynamo.dataplane.connection import Broken, Connection, Silent
 from sessions_dynamo.dataplane.endpoint import Proxy
+from sessions_dynamo.dataplane.tunnel import ProxyRefused, through
 
-KEEP_ALIVE_SECONDS: Final = 45.0
-"""DynamoDB closes what idles for 60 s or more; a new connection costs a whole TLS handshake."""
+_PORTS = {"http": 80, "https": 443}
+HAPPY_EYEBALLS_SECONDS = 0.25
+"""Before the next of a name's addresses is tried beside the one before (RFC 8305, section 5)."""
 
 
 class Transport:
@@ -40,76 +41,105 @@ class Transport:
         connections: int,
         user_agent: str,
     ) -> None:
-        self._url = url
-        self._proxy = proxy
-        headers = {"Accept-Encoding": "identity", "User-Agent": user_agent}
-        through = None
-        if proxy is not None:
-            if url.startswith("https:"):
-                through = dict(proxy.headers)
-            else:
-                headers |= proxy.headers
-        self._options = {"proxy": None if proxy is None else proxy.url, "proxy_headers": through}
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            skip_auto_headers=("Accept",),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # What it would read of the environment is botocore's to say; its .netrc would break a signature.
-            trust_env=False,
-            # The checksum is of the bytes on the wire.
-            auto_decompress=False,
-            connector=aiohttp.TCPConnector(
-                limit=connections,
-                keepalive_timeout=KEEP_ALIVE_SECONDS,
-                resolver=aiohttp.ThreadedResolver(),
-                ssl=True if tls is None else tls,
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                # With the wait for a free connection and for a name's address.
-                connect=connect_seconds + read_seconds,
-                sock_connect=connect_seconds,
-                sock_read=read_seconds,
-            ),
-        )
+        """``tls`` is of an ``https`` URL."""
+        self._url, self._proxy, self._tls = url, proxy, tls
+        self._connect_seconds, self._read_seconds = connect_seconds, read_seconds
+        self._loop = asyncio.get_running_loop()
+        self._free = asyncio.Semaphore(connections)
+        self._idle: list[Connection] = []
+        """The last is the one that was used last: those at the other end grow old."""
+        self._connections: set[Connection] = set()
+        self._closed = False
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        # The checksum is of the bytes on the wire.
+        lines = {"Accept-Encoding": "identity", "User-Agent": user_agent}
+        target = parts.path or "/"
+        if proxy is not None and tls is None:
+            target = url
+            lines |= proxy.headers
+        self._head = f"POST {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Received:
-        """What was answered, whatever its status. Raises ``Failure`` with botocore's exception. A task that is
-        cancelled meanwhile closes its connection; the server may have done what was asked."""
+        """What was answered, whatever its status; ``headers`` have the ``Host``, not the body's length.
+
+        Raises ``Failure`` with botocore's exception. A task that is cancelled meanwhile closes its connection; the
+        server may have done what was asked.
+        """
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
         try:
-            async with self._session.post(
-                self._url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                **self._options,  # type: ignore[arg-type]
-            ) as answer:
-                return Received(answer.status, answer.headers, await answer.read())
-        except (aiohttp.ClientError, OSError) as exc:
-            raise Failure(self._as_botocore(exc)) from exc
+            await self._take_turn()
+            try:
+                connection = self._kept() or await self._connect()
+                received = await connection.exchange(head.encode("latin-1") + body)
+                if connection.is_open:
+                    self._idle.append(connection)
+            finally:
+                self._free.release()
+        except (Broken, Silent) as exc:
+            kind = ReadTimeoutError if isinstance(exc, Silent) else ConnectionClosedError
+            raise Failure(kind(endpoint_url=self._url, error=exc)) from exc
+        return received
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._closed = True
+        lost = [connection.lost for connection in self._connections]
+        for connection in self._connections:
+            connection.abort()
+        if lost:
+            await asyncio.wait(lost)
 
-    def _as_botocore(self, exc: Exception) -> BotoCoreError:
-        match exc:
-            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-                return ProxyConnectionError(proxy_url=self._proxy.url if self._proxy else "", error=exc)
-            case aiohttp.ClientSSLError() | ssl.SSLError():
-                return SSLError(endpoint_url=self._url, error=exc)
-            case aiohttp.ConnectionTimeoutError():
-                return ConnectTimeoutError(endpoint_url=self._url, error=exc)
-            case asyncio.TimeoutError():
-                return ReadTimeoutError(endpoint_url=self._url, error=exc)
-            case aiohttp.ClientConnectorError():
-                return EndpointConnectionError(endpoint_url=self._url, error=exc)
-            case (
-                aiohttp.ClientConnectionError()
-                | aiohttp.ClientPayloadError()
-                | aiohttp.ClientResponseError()
-                | ConnectionError()
-            ):
-                return ConnectionClosedError(endpoint_url=self._url, error=exc)
-            case _:
-                return HTTPClientError(error=exc)
+    async def _take_turn(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._connect_seconds + self._read_seconds):
+                await self._free.acquire()
+        except TimeoutError as exc:
+            raise Failure(ConnectTimeoutError(endpoint_url=self._url, error=exc)) from exc
+
+    def _kept(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                connection = await self._open()
+        except (OSError, ProxyRefused) as exc:
+            raise Failure(self._unreachable(exc)) from exc
+        if self._closed:
+            connection.abort()
+        self._connections.add(connection)
+        connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
+        return connection
+
+    async def _open(self) -> Connection:
+        connection = Connection(self._loop, self._read_seconds)
+        if self._proxy is None:
+            await self._loop.create_connection(
+                lambda: connection,
+                self._host,
+                self._port,
+                ssl=self._tls,
+                happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
+            )
+        else:
+            target = None if self._tls is None else (self._host, self._port, self._tls)
+            await through(self._proxy, target, connection)
+        return connection
+
+    def _unreachable(self, exc: Exception) -> BotoCoreError:
+        if isinstance(exc, ssl.SSLError):
+            return SSLError(endpoint_url=self._url, error=exc)
+        if isinstance(exc, TimeoutError):
+            return ConnectTimeoutError(endpoint_url=self._url, error=exc)
+        if self._proxy is not None:
+            return ProxyConnectionError(proxy_url=self._proxy.url, error=exc)
+        return EndpointConnectionError(endpoint_url=self._url, error=exc)

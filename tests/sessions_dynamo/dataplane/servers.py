@@ -136,6 +136,18 @@ def sends(data: bytes) -> Play:
     return play
 
 
+def trickles(data: bytes) -> Play:
+    """Answers a byte at a time, and keeps the connection."""
+
+    def play(connection: socket.socket, _: Seen) -> bool:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for end in range(len(data)):
+            connection.sendall(data[end : end + 1])
+        return True
+
+    return play
+
+
 def cuts(data: bytes = b"") -> Play:
     """Sends this much, then closes."""
 

@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from sessions_dynamo import client
 from sessions_dynamo.errors import StorageUnavailable, boto_errors, is_conditional_failure
 from tests.engines import free_port
-from tests.sessions_dynamo.dataplane.servers import Play, answer, cuts, error, resets, sends, serving, stalls
+from tests.sessions_dynamo.dataplane.servers import Play, answer, cuts, error, resets, sends, serving, stalls, trickles
 from tests.sessions_dynamo.dataplane.support import GET, plane
 
 ITEM = {
@@ -30,6 +30,14 @@ ITEM = {
     "m": {"M": {"ü": {"L": [{"BOOL": True}, {"NULL": True}]}}},
 }
 OK = answer({"Item": ITEM})
+HEAD, BODY = OK.split(b"\r\n\r\n")
+UNFRAMED = b"\r\n".join(line for line in HEAD.split(b"\r\n") if b"Length" not in line) + b"\r\n\r\n" + BODY
+IN_CHUNKS = (
+    UNFRAMED[: -len(BODY) - 2]
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:7], BODY[7:]))
+    + b"0\r\n\r\n"
+)
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -134,6 +142,14 @@ SAME: dict[str, tuple[str, tuple[Play, ...]]] = {
     "garbage": ("GetItem", (cuts(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),)),
     "no answer": ("GetItem", (stalls(),)),
     "half an answer, then nothing": ("GetItem", (stalls(OK[:-10]), sends(OK))),
+    "byte by byte": ("GetItem", (trickles(OK),)),
+    "in chunks": ("GetItem", (sends(IN_CHUNKS),)),
+    "in chunks with a trailer": ("GetItem", (sends(IN_CHUNKS[:-2] + b"x-amz-crc32: 1\r\n\r\n"),)),
+    "half the chunks": ("GetItem", (cuts(IN_CHUNKS[:-9]), sends(OK))),
+    "until the connection ends": ("GetItem", (cuts(UNFRAMED),)),
+    "HTTP/1.0": ("GetItem", (cuts(OK.replace(b"HTTP/1.1", b"HTTP/1.0")),)),
+    "continue, then an answer": ("GetItem", (sends(b"HTTP/1.1 100 Continue\r\n\r\n" + OK),)),
+    "a connection to be closed": ("GetItem", (sends(answer({"Item": ITEM}, Connection="close")),)),
     "a wrong checksum, then an answer": ("GetItem", (sends(answer({"Item": {}}, crc="1")), sends(OK))),
 }
 PARAMETERS: dict[str, dict[str, Any]] = {

@@ -14,23 +14,25 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.exceptions import ProxyConnectionError, SSLError
+from botocore.config import Config
+from botocore.exceptions import ConnectTimeoutError, ProxyConnectionError, ReadTimeoutError, SSLError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django import Settings
 
 from sessions_dynamo import client
+from sessions_dynamo.dataplane import connection
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop, plane_of_this_loop
 from sessions_dynamo.dataplane.plane import DataPlane
 from tests.engines import free_port
 from tests.sessions_dynamo.dataplane.servers import Seen, Server, answer, sends, serving, stalls
 from tests.sessions_dynamo.dataplane.support import GET, plane, until
 
-OK = sends(answer({"Item": {"id": {"S": "one"}}}))
+OK_BYTES = answer({"Item": {"id": {"S": "one"}}})
+OK = sends(OK_BYTES)
 
 
 @pytest.fixture
@@ -69,11 +71,51 @@ async def test_one_that_was_closed_while_the_loop_was_blocked_costs_a_retry_at_m
     assert answered["ResponseMetadata"]["RetryAttempts"] <= 1
 
 
-async def test_a_connection_is_dropped_before_dynamodb_drops_it() -> None:
+async def test_a_connection_is_dropped_before_dynamodb_drops_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 30 <= connection.KEEP_ALIVE_SECONDS <= 50
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", 0.2)
     async with plane() as ours:
-        await ours.start()
-        connector: Any = ours._parts.transport._session.connector  # type: ignore[union-attr]
-        assert 30 <= connector._keepalive_timeout <= 50
+        await ours.request("GetItem", GET)
+        assert server.open
+        await until(lambda: not server.open)
+        assert (await ours.request("GetItem", GET))["ResponseMetadata"]["RetryAttempts"] == 0
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("surplus", [b"x", OK_BYTES, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"])
+async def test_what_nobody_asked_for_is_nobodys_answer(server: Server, surplus: bytes) -> None:
+    server.script = [sends(OK_BYTES + surplus), OK]
+    async with plane() as ours:
+        for _ in range(3):
+            assert (await ours.request("GetItem", GET))["Item"] == {"id": {"S": "one"}}
+            await asyncio.sleep(0.02)
+    assert (len(server.seen), server.connections) == (3, 2)
+
+
+async def test_who_waits_for_a_connection_may_go(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_CONFIG", client._CONFIG.merge(Config(max_pool_connections=1)))
+    server.script = [stalls(), OK]
+    async with plane() as ours:
+        first, second, third = (asyncio.create_task(ours.request("GetItem", GET)) for _ in range(3))
+        await until(lambda: server.seen)
+        second.cancel()
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await third)["Item"] == {"id": {"S": "one"}}
+        assert (await ours.request("GetItem", GET))["Item"] == {"id": {"S": "one"}}
+    assert second.cancelled()
+
+
+async def test_nobody_waits_for_a_connection_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Config(max_pool_connections=1, connect_timeout=0.2, read_timeout=0.6, retries={"total_max_attempts": 1})
+    monkeypatch.setattr(client, "_CONFIG", client._CONFIG.merge(short))
+    server.script = [stalls()]
+    async with plane() as ours:
+        waiting = [asyncio.create_task(ours.request("GetItem", GET)) for _ in range(3)]
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {ReadTimeoutError, ConnectTimeoutError}
 
 
 async def test_more_requests_than_connections_wait_their_turn(server: Server) -> None:

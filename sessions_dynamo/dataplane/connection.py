@@ -1,0 +1,163 @@
+"""One HTTP/1.1 connection, as a client has it: a request, its answer, then the next. It knows no DynamoDB."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from sessions_dynamo.dataplane.attempts import Received
+
+KEEP_ALIVE_SECONDS: Final = 45.0
+"""DynamoDB closes what idles for 60 s or more; a new connection costs a whole TLS handshake."""
+_UNFRAMED: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+"""Answers that have no body whatever their headers say (RFC 9112, section 6.3)."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer did, or what came is no HTTP."""
+
+
+class Silent(Exception):
+    """Nothing came for too long."""
+
+
+class Connection(asyncio.Protocol):
+    """Serves one request at a time. ``asyncio`` calls it, and ``httptools`` with what the bytes say."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, read_seconds: float) -> None:
+        """``read_seconds`` without a byte, while an answer is waited for, end it."""
+        self.lost: asyncio.Future[None] = loop.create_future()
+        """Done once nothing is left of it."""
+        self._loop = loop
+        self._read_seconds = read_seconds
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Received] | None = None
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._status = 0
+        """Of the answer that comes; 0 until its head has come."""
+        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may be sent."""
+        return self._answer is None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes) -> Received:
+        """The answer to a request. Raises ``Broken``, ``Silent``; whatever it raises, the connection is no more open:
+        the server may have done what was asked."""
+        answer: asyncio.Future[Received] = self._loop.create_future()
+        self._answer = answer
+        self._until = self._loop.time() + self._read_seconds
+        try:
+            self._transport.write(request)
+            return await answer
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Close now."""
+        self._transport.abort()
+
+    # --- What asyncio says ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._rest()
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            # Nobody asked: whatever comes next would be taken for an answer.
+            self._transport.abort()
+            return
+        self._until = self._loop.time() + self._read_seconds
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            self._transport.abort()
+            self._fail(Broken(f"what came is no HTTP answer: {exc}"))
+
+    def eof_received(self) -> None:
+        if self._status and not self._is_framed():
+            # It ends where the connection does (RFC 9112, section 6.3).
+            self._complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fail(Broken(str(exc) if exc else "the connection was closed"))
+        self.lost.set_result(None)
+
+    # --- What httptools says ----------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:
+            return  # A trailer: it would change what the head has said.
+        text, field = value.decode("latin-1").rstrip(), name.decode("latin-1").lower()
+        self._headers[field] = f"{self._headers[field]}, {text}" if field in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._status < HTTPStatus.OK:
+            self._begin()  # Informational: the answer follows.
+        elif self._answer is None:
+            self._transport.abort()
+        else:
+            reusable = self._parser.should_keep_alive()
+            self._complete()
+            if not reusable:
+                self._transport.close()
+
+    # --- Its own ----------------------------------------------------------------------------------------------
+
+    def _is_framed(self) -> bool:
+        return self._headers.keys() & {"content-length", "transfer-encoding"} != set() or self._status in _UNFRAMED
+
+    def _begin(self) -> None:
+        self._headers, self._body, self._status = {}, [], 0
+
+    def _complete(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            answer.set_result(Received(self._status, self._headers, body))
+        self._begin()
+        self._rest()
+
+    def _fail(self, failure: Exception) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(failure)
+
+    def _rest(self) -> None:
+        self._until = self._loop.time() + KEEP_ALIVE_SECONDS
+
+    def _look(self) -> None:
+        """End what is silent or idle for too long.
+
+        One timer for as long as the connection lasts, and never further off than an answer's time: a timer for each
+        request costs more than this does.
+        """
+        now = self._loop.time()
+        if now < self._until:
+            self._timer = self._loop.call_at(min(self._until, now + self._read_seconds), self._look)
+            return
+        self._transport.abort()
+        self._fail(Silent(f"nothing came for {self._read_seconds} s"))
