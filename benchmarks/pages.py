@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import statistics
 import tempfile
@@ -157,7 +158,7 @@ def _store(first: int, end: int) -> None:
                 expires_at=at + timedelta(hours=24),
                 principal=f"user:{number % 500}",
                 protocol_version="2025-11-25",
-                client_params=params,
+                client_params_text=json.dumps(params),
             )
             items.append(session_items.encode(session, entries))
         store.drive(batches.put(store.table, items))

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
-from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest
+from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest
 
+from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop, current_loop
@@ -23,11 +23,11 @@ from mcpsite.endpoint.serving.record import record_call
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
 from mcpsite.endpoint.streams.held import UnknownStream
-from mcpsite.endpoint.streams.outbox import Failure, Outbox
+from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import headers, sse
-from mcpsite.endpoint.wire.answers import Reply, accepted, encode, error_answer, json_answer, reply_body
+from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, json_answer, reply_body
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo import schema
 from sessions_dynamo.store.session_items import Session
@@ -148,28 +148,7 @@ async def _serve_request(
         close_standalone_sse_stream=close_standalone,
     )
 
-    async def serve() -> None:
-        started = perf_counter()
-        try:
-            # Runs on when the client drops: it may resume, here or on another worker.
-            reply: Reply = _cancelled(message)
-            with worker.running(session.session_id, message.id):
-                if conf.DURABLE_ANSWERS:
-                    await answer.open()
-                reply = await kernel.serve_request(exchange, message)
-            body = encode(reply_body(reply))
-            record_call(serving.recorder, session.session_id, message, reply, body, started=started, size=size)
-            await answer.finish(reply, body)
-        except asyncio.CancelledError:
-            # The loop itself is ending: nobody else would tell the client.
-            outbox.put(Failure(RuntimeError("the event loop ended")))
-            raise
-        except Exception as exc:
-            outbox.put(Failure(exc))
-        finally:
-            answer.close_response()
-
-    serving.begin(serve())
+    handling.begin(serving, exchange, message, answer, outbox, size=size, is_durable=conf.DURABLE_ANSWERS)
     return await respond(serving, outbox, answer.open, may_return=answer.is_resumable, statuses=False)
 
 
@@ -207,10 +186,3 @@ def _missing_session() -> HttpResponse:
 def _handshake(message: JSONRPCRequest) -> dict[str, Any]:
     params = message.params or {}
     return {name: params[name] for name in ("protocolVersion", "capabilities", "clientInfo") if name in params}
-
-
-def _cancelled(message: JSONRPCRequest) -> Reply:
-    """These revisions end a stream with a response only, so a cancelled request gets one, as the SDK answers it."""
-    return JSONRPCError(
-        jsonrpc="2.0", id=message.id, error=ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
-    )

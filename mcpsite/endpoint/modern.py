@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from http import HTTPStatus
-from time import perf_counter
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,17 +14,17 @@ from mcp.shared.inbound import (
 )
 from mcp_types import JSONRPCNotification, JSONRPCRequest, RequestId
 
+from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import current_loop
 from mcpsite.endpoint.response import respond
 from mcpsite.endpoint.serving import kernel, param_headers
-from mcpsite.endpoint.serving.record import record_call
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import TransientChannel
-from mcpsite.endpoint.streams.outbox import Failure, Outbox
+from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.transient import TransientStream
-from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, reply_body
+from mcpsite.endpoint.wire.answers import accepted, error_answer
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo.store.session_operations import default_operations
 
@@ -41,7 +38,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
         # Streamable HTTP 2026-07-28, "Sending Messages", item 4: clients send no responses.
         return error_answer(HTTPStatus.BAD_REQUEST, "The body must be one JSON-RPC request or notification")
     served = ServedRequest(request, principal_of(request), default_operations())
-    decoded = message.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    decoded = {name: getattr(message, name) for name in message.model_fields_set}
     route = classify_inbound_request(decoded, headers=served.headers)
     if isinstance(route, InboundLadderRejection):
         return _rejected(route, message.id)
@@ -62,24 +59,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
         if rejected is not None:
             return _rejected(rejected, message.id)
 
-    async def serve() -> None:
-        started = perf_counter()
-        try:
-            with serving.worker.running("", secrets.token_hex(8)):
-                reply = await kernel.serve_request(exchange, message)
-            body = encode(reply_body(reply))
-            record_call(serving.recorder, served.stored_session_id, message, reply, body, started=started, size=size)
-            await answer.finish(reply, body)
-        except asyncio.CancelledError:
-            # The client has left, or the loop itself is ending and nobody else would tell the client.
-            outbox.put(Failure(RuntimeError("the request was cancelled")))
-            raise
-        except Exception as exc:
-            outbox.put(Failure(exc))
-        finally:
-            outbox.close()
-
-    handler = serving.begin(serve())
+    handler = handling.begin(serving, exchange, message, answer, outbox, size=size)
 
     def left() -> None:
         # Cancellation, 2026-07-28: a client cancels a request by closing its response.

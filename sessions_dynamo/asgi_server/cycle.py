@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -10,6 +11,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 class Cycle(RequestResponseCycle):
     """One request and its answer."""
+
+    def __init__(self, *, transport: asyncio.Transport, **rest: Any) -> None:
+        self._line = _Line(transport)
+        super().__init__(transport=cast("asyncio.Transport", self._line), **rest)
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Run the application; what it leaves undone is a 500, or a connection that ends."""
@@ -30,7 +35,12 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send; to a client that has left it does nothing, but lets the loop go on."""
+        if message["type"] == "http.response.start":
+            self._line.hold()
+            await super().send(message)
+            return
         await super().send(message)
+        self._line.release()
         # Closing: nothing is lost officially before the loop has had a turn.
         if self.disconnected or self.transport.is_closing():
             await asyncio.sleep(0)
@@ -40,6 +50,47 @@ class Cycle(RequestResponseCycle):
             self.transport.close()
         else:
             await self.send_500_response()
+
+
+class _Line:
+    """The connection as an answer has it: the head goes out with what comes first of the body, in one piece.
+
+    ASGI, "Response Start": a server must not send it before that. To send it apart costs as much as all else that the
+    server does for an answer.
+    """
+
+    __slots__ = ("_head", "_is_held", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._is_held = False
+
+    def hold(self) -> None:
+        """Keep what is written next."""
+        self._is_held = True
+
+    def write(self, data: bytes) -> None:
+        """Write; what is held goes before it."""
+        if self._is_held:
+            self._head, self._is_held = data, False
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def release(self) -> None:
+        """Write what is still held: the answer to a HEAD request has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Close, when what was written is sent."""
+        self.release()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
 
 
 def _nothing() -> None:

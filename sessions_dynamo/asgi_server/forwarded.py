@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 ANYBODY: Final = "*"
@@ -24,6 +25,8 @@ class Proxies:
         names = trusted.split(",") if isinstance(trusted, str) else list(trusted)
         names = [name.strip() for name in names if name.strip()]
         self._anybody = ANYBODY in names
+        # Of the connection's other end: the same few proxies, request after request.
+        self._trusts_host = lru_cache(maxsize=1024)(lambda host: self._trusts(_address(host)))
         self._networks = [ipaddress.ip_network(name, strict=False) for name in names if name != ANYBODY]
 
     def apply(self, scope: Any) -> None:
@@ -49,7 +52,7 @@ class Proxies:
         return known
 
     def _trusts_client(self, client: tuple[str, int] | None) -> bool:
-        return client is not None and self._trusts(_address(client[0]))
+        return client is not None and self._trusts_host(client[0])
 
     def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)

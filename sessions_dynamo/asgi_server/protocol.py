@@ -16,6 +16,7 @@ from sessions_dynamo.asgi_server.cycle import Cycle
 from sessions_dynamo.asgi_server.parting import part
 from sessions_dynamo.asgi_server.sending import Sending
 from sessions_dynamo.asgi_server.state import State
+from sessions_dynamo.deadlines import Deadline
 
 MAX_UNPARSED_BYTES: Final = 64 * 1024
 """Of a head, or between two pieces of a body, without end; and of what is sent behind a request under way."""
@@ -48,8 +49,10 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._receiving = False
         """Part of a request has come, and not its end."""
+        self._is_kept = False
+        """Idle behind an answer: it has another time than a connection that has yet to send anything."""
         self._unparsed = 0
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self.loop, server_state.limits.read_seconds, self._on_deadline)
         self._left = False
         self._framing: list[tuple[bytes, bytes]] = []
         self._is_reframing = False
@@ -68,7 +71,6 @@ class Protocol(HttpToolsProtocol):
         self._expect_more()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._unparsed += len(data)
         if not self._receiving:
             if self._is_answering():
@@ -115,8 +117,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._left = True
         self.server_state.idle.pop(self, None)
-        self._unset_keepalive_if_required()
-        self._expect_nothing()
+        self._deadline.end()
         if self.cycle is not None:
             self.cycle.disconnected = not self.cycle.response_complete
             self.cycle.message_event.set()
@@ -137,13 +138,7 @@ class Protocol(HttpToolsProtocol):
     # --- Deadlines --------------------------------------------------------------------------------------------
 
     def _expect_more(self) -> None:
-        self._expect_nothing()
-        self._deadline = self.loop.call_later(self.server_state.limits.read_seconds, self._on_deadline)
-
-    def _expect_nothing(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.set(self.server_state.limits.read_seconds)
 
     def _on_deadline(self) -> None:
         if self.flow.read_paused or (self.cycle is not None and self.cycle.waiting_for_100_continue):
@@ -172,7 +167,8 @@ class Protocol(HttpToolsProtocol):
     def _begin_receiving(self) -> None:
         self._receiving = True
         self.server_state.idle.pop(self, None)
-        if self._deadline is None:
+        if self._is_kept or not self._deadline.is_set:
+            self._is_kept = False
             self._expect_more()
 
     def _drop_surplus(self) -> None:
@@ -260,7 +256,7 @@ class Protocol(HttpToolsProtocol):
             return
         self._unparsed = 0
         self._receiving = False
-        self._expect_nothing()
+        self._deadline.lift()
         if self.cycle.response_complete:
             self._become_idle()
         else:
@@ -277,8 +273,8 @@ class Protocol(HttpToolsProtocol):
     def _become_idle(self) -> None:
         self._unparsed = 0
         self.server_state.idle[self] = self.loop.time()
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.close)
+        self._is_kept = True
+        self._deadline.set(self.timeout_keep_alive)
 
 
 class _Trailers(list[tuple[bytes, bytes]]):

@@ -11,6 +11,7 @@ from typing import Final
 import httptools
 
 from sessions_dynamo.dataplane.attempts import Received
+from sessions_dynamo.deadlines import Deadline
 
 KEEP_ALIVE_SECONDS: Final = 45.0
 """DynamoDB closes what idles for 60 s or more; a new connection costs a whole TLS handshake."""
@@ -42,8 +43,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._status = 0
         """Of the answer that comes; 0 until its head has come."""
-        self._until = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(loop, read_seconds, self._end_silence)
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         the server may have done what was asked."""
         answer: asyncio.Future[Received] = self._loop.create_future()
         self._answer = answer
-        self._until = self._loop.time() + self._read_seconds
+        self._deadline.set(self._read_seconds)
         try:
             self._transport.write(request)
             return await answer
@@ -74,15 +74,14 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         with suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._rest()
-        self._look()
+        self._deadline.set(KEEP_ALIVE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
             # Nobody asked: whatever comes next would be taken for an answer.
             self._transport.abort()
             return
-        self._until = self._loop.time() + self._read_seconds
+        self._deadline.set(self._read_seconds)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
@@ -95,8 +94,7 @@ class Connection(asyncio.Protocol):
             self._complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.end()
         self._fail(Broken(str(exc) if exc else "the connection was closed"))
         self.lost.set_result(None)
 
@@ -139,25 +137,14 @@ class Connection(asyncio.Protocol):
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             answer.set_result(Received(self._status, self._headers, body))
         self._begin()
-        self._rest()
+        self._deadline.set(KEEP_ALIVE_SECONDS)
 
     def _fail(self, failure: Exception) -> None:
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
             answer.set_exception(failure)
 
-    def _rest(self) -> None:
-        self._until = self._loop.time() + KEEP_ALIVE_SECONDS
-
-    def _look(self) -> None:
-        """End what is silent or idle for too long.
-
-        One timer for as long as the connection lasts, and never further off than an answer's time: a timer for each
-        request costs more than this does.
-        """
-        now = self._loop.time()
-        if now < self._until:
-            self._timer = self._loop.call_at(min(self._until, now + self._read_seconds), self._look)
-            return
+    def _end_silence(self) -> None:
+        """Nothing came for too long, or nothing was asked."""
         self._transport.abort()
         self._fail(Silent(f"nothing came for {self._read_seconds} s"))

@@ -40,8 +40,8 @@ class Session:
     expires_at: datetime
     principal: str = ""
     protocol_version: str | None = None
-    client_params: dict[str, Any] | None = None
-    """The client's ``initialize`` params, as it sent them."""
+    client_params_text: str | None = None
+    """The client's ``initialize`` params as it sent them, in JSON: few who read a session look into them."""
     initialized_at: datetime | None = None
     terminated_at: datetime | None = None
     log_level: str | None = None
@@ -54,6 +54,15 @@ class Session:
     def is_live(self) -> bool:
         """Whether clients still reach it."""
         return self.terminated_at is None and self.expires_at > datetime.now(UTC)
+
+    @property
+    def client_params(self) -> dict[str, Any] | None:
+        """The client's ``initialize`` params."""
+        return None if self.client_params_text is None else values.loads(self.client_params_text)
+
+    @client_params.setter
+    def client_params(self, params: Mapping[str, Any]) -> None:
+        self.client_params_text = values.dumps(params)
 
     @property
     def client_name(self) -> str | None:
@@ -90,8 +99,8 @@ def encode(session: Session, entries: Mapping[str, Entry]) -> Attributes:
     }
     if session.principal:
         item["principal"] = {"S": session.principal}
-    fields = {name: getattr(session, name) for name in ("protocol_version", "client_params")}
-    return item | encode_fields({name: value for name, value in fields.items() if value is not None})
+    texts = {"protocol_version": session.protocol_version, "client_params": session.client_params_text}
+    return item | {name: {"S": text} for name, text in texts.items() if text is not None}
 
 
 _FIELDS: Final[Mapping[str, Any]] = {
@@ -121,7 +130,7 @@ def decode(item: Attributes, fetch: Fetch = refuse) -> Session:
         expires_at=from_seconds(item[schema.TTL_ATTRIBUTE]),
         principal=item.get("principal", {}).get("S", ""),
         protocol_version=item.get("protocol_version", {}).get("S"),
-        client_params=values.loads(item["client_params"]["S"]) if "client_params" in item else None,
+        client_params_text=item.get("client_params", {}).get("S"),
         initialized_at=time_of("initialized_at"),
         terminated_at=time_of("terminated_at"),
         log_level=item.get("log_level", {}).get("S"),

@@ -77,7 +77,7 @@ class SessionOperations:
             expires_at=times.from_seconds(seconds(now + self.session_ttl)),
             principal=principal,
             protocol_version=protocol_version,
-            client_params=dict(client_params) if client_params is not None else None,
+            client_params_text=None if client_params is None else values.dumps(client_params),
             state=state,
         )
         item = session_items.encode(session, entries)

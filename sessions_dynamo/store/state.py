@@ -99,10 +99,6 @@ class State(MutableMapping[str, Any]):
         entry = self._entries.get(key)
         return self._fetch(entry) if isinstance(entry, Spilled) else entry
 
-    def needs_read(self, key: str) -> bool:
-        """Whether getting this key now would cost a request."""
-        return self.spilled(key) is not None
-
     def spilled(self, key: str) -> Spilled | None:
         """What has to be read before this key can be got; ``None`` where getting it costs no request."""
         entry = self._entries.get(key)

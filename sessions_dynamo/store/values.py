@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Final
 
 from sessions_dynamo.errors import InvalidState
 
@@ -15,6 +15,8 @@ MAX_KEY_CHARACTERS = 256
 MAX_DEPTH = 500
 """Levels of nesting: what one stack can write, a deeper one must still be able to read."""
 
+# Made once: ``json.dumps`` with options makes one at every call.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
@@ -26,7 +28,7 @@ def dumps(value: Any) -> str:
     ``MAX_DEPTH``.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _encode(value)
         text.encode()
     except UnicodeEncodeError as exc:
         raise InvalidState(

@@ -75,7 +75,13 @@ def odd_items() -> None:
     sessions, events = default_sessions(), default_events()
     now = datetime.now(UTC)
     shapes = [
-        Session(odd, now, now, now + timedelta(hours=1), client_params={"clientInfo": {"name": odd, "version": odd}})
+        Session(
+            odd,
+            now,
+            now,
+            now + timedelta(hours=1),
+            client_params_text=json.dumps({"clientInfo": {"name": odd, "version": odd}}),
+        )
         for odd in ODD_IDS
     ]
     sessions.drive(batches.put(sessions.table, [session_items.encode(shape, {"key": '"value"'}) for shape in shapes]))

@@ -85,11 +85,13 @@ def older_sessions() -> None:
             created + store.session_ttl,
             principal=chance.choice(_PRINCIPALS),
             protocol_version=protocol_version,
-            client_params={
-                "protocolVersion": protocol_version,
-                "capabilities": {"elicitation": {}},
-                "clientInfo": {"name": name, "version": version},
-            },
+            client_params_text=json.dumps(
+                {
+                    "protocolVersion": protocol_version,
+                    "capabilities": {"elicitation": {}},
+                    "clientInfo": {"name": name, "version": version},
+                }
+            ),
         )
         items.append(session_items.encode(session, {"step": str(number)}))
         for second in range(chance.randint(0, 4)):

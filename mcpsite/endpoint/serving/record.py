@@ -48,7 +48,7 @@ def record_call(
             duration_ms=duration_ms,
             tool=tool[:MAX_NAME_CHARACTERS] if isinstance(tool, str) else None,
             request_bytes=size,
-            response_bytes=len(body.encode()),
+            response_bytes=len(body),  # It is ASCII.
             request_body=body_for_record(message.params) if bodies else None,
             response_body=body_for_record(reply.model_dump(mode="json", by_alias=True)) if bodies else None,
         )

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
@@ -43,7 +44,6 @@ class OwnedStream:
         self, host: Host, session_id: str, request_id: RequestId, protocol_version: str, outbox: Outbox
     ) -> None:
         self.session_id = session_id
-        self.stream_id = schema.time_ordered_id()
         self.is_resumable = sse.has_priming(protocol_version)
         """Whether the client knows priming events, and so may be told to come back later."""
         self._host = host
@@ -59,6 +59,11 @@ class OwnedStream:
         self._opened = False
         self._finished = False
         self._lock = asyncio.Lock()
+
+    @cached_property
+    def stream_id(self) -> str:
+        """Drawn when it is first needed: most answers are no streams."""
+        return schema.time_ordered_id()
 
     @property
     def lease(self) -> Lease:
@@ -123,7 +128,8 @@ class OwnedStream:
     def close_response(self) -> None:
         """Give up without an answer: nothing more is sent, and whoever resumes is told once the lease has lapsed."""
         self._finished = True
-        self._host.disown(self)
+        if self._opened:
+            self._host.disown(self)
         self._close()
 
     async def release_client(self) -> None:

@@ -33,3 +33,7 @@ class TransientStream:
             self._outbox.close(sse.message(body))
         else:
             self._outbox.put(Answer(reply, body))
+
+    def close_response(self) -> None:
+        """Send nothing more."""
+        self._outbox.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpResponse
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, JSONRPCError, JSONRPCResponse, RequestId
@@ -37,15 +37,22 @@ _STORAGE_ERRORS: tuple[tuple[type[StorageError], int, int], ...] = (
 RETRY_AFTER_SECONDS = 1
 
 
+# Made once: ``json.dumps`` with options makes one at every call.
+_encoder: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode(body: Any) -> str:
-    """JSON as the wire has it; lone surrogates, which UTF-8 cannot carry, leave as escapes."""
-    return json.dumps(body, separators=(",", ":"))
+    """JSON as the wire has it, in ASCII: lone surrogates, which UTF-8 cannot carry, leave as escapes."""
+    return _encoder.encode(body)
 
 
 def reply_body(reply: Reply) -> dict[str, Any]:
     """A reply's JSON-RPC object."""
+    if isinstance(reply, JSONRPCResponse):
+        # As the SDK made it: to dump it again would walk all of it.
+        return {"jsonrpc": "2.0", "id": reply.id, "result": reply.result}
     body = reply.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if isinstance(reply, JSONRPCError) and reply.id is None:
+    if reply.id is None:
         body["id"] = None  # JSON-RPC 2.0, section 5: null where the request's id is not known.
     return body
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
+from django.utils.datastructures import CaseInsensitiveMapping
+from django.utils.functional import cached_property
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -24,6 +26,15 @@ class DoorRequest(ASGIRequest):
         super().__init__(scope, BytesIO())
         self.receive = receive
 
+    @cached_property
+    def headers(self) -> CaseInsensitiveMapping[str]:  # type: ignore[override]
+        """Every header by its name in lower case, those with an underscore too: Django drops them."""
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in self.scope["headers"]:
+            name, value = raw_name.decode("latin1").lower(), raw_value.decode("latin1")
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+        return CaseInsensitiveMapping(headers)
+
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
             super()._set_content_type_params(meta)  # type: ignore[misc]
@@ -32,12 +43,7 @@ class DoorRequest(ASGIRequest):
 
 
 def headers_of(request: HttpRequest) -> Mapping[str, str]:
-    """Every header by its name in lower case, those with an underscore too: Django drops them."""
-    scope: Mapping[str, Any] | None = getattr(request, "scope", None)
-    if scope is None:
-        return {name.lower(): value for name, value in request.headers.items()}
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin1").lower(), raw_value.decode("latin1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
+    """Every header by its name in lower case."""
+    if isinstance(request, DoorRequest):
+        return request.headers
+    return {name.lower(): value for name, value in request.headers.items()}

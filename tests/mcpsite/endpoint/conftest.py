@@ -19,7 +19,7 @@ from tests.mcpsite.endpoint.streams.support import new_session
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 90
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,7 +49,7 @@ def day_of_sessions(session_store: SessionStore, clock: Clock) -> None:
         at = clock.now - timedelta(hours=hours_ago)
         revision = ("2025-11-25", "2025-06-18")[hours_ago % 2]
         expires = at + timedelta(hours=24)
-        return Session(session_id, at, session_items.floor(at), expires, principal, revision, client(name))
+        return Session(session_id, at, session_items.floor(at), expires, principal, revision, json.dumps(client(name)))
 
     sessions = []
     for hours_ago in range(26, 0, -1):
@@ -217,7 +218,9 @@ def crowd(session_store: SessionStore, clock: Clock) -> list[str]:
         at = clock.now - timedelta(hours=1, seconds=number)
         name = "inspector" if 350 <= number < 500 else "curl"
         expires = at + timedelta(days=1)
-        sessions.append(Session(f"s{number:04d}", at, session_items.floor(at), expires, client_params=client(name)))
+        sessions.append(
+            Session(f"s{number:04d}", at, session_items.floor(at), expires, client_params_text=json.dumps(client(name)))
+        )
     put(session_store, sessions)
     return [session.session_id for session in sessions]
 

@@ -139,11 +139,11 @@ def test_a_large_value_is_fetched_once_and_only_when_it_is_asked_for() -> None:
     state = State({"large": LARGE, "a": "1"}, fetched)
     assert list(state) == ["large", "a"]
     assert state["a"] == 1
-    assert state.needs_read("large")
+    assert state.spilled("large") == LARGE
     assert fetched.asked == []
     assert state["large"] == state["large"] == "large value"
     assert fetched.asked == [LARGE]
-    assert not state.needs_read("large")
+    assert state.spilled("large") is None
 
 
 def test_a_large_value_can_be_replaced_or_removed_unread() -> None:
@@ -151,7 +151,7 @@ def test_a_large_value_can_be_replaced_or_removed_unread() -> None:
     state = State({"large": LARGE, "other": LARGE}, fetched)
     state["large"] = 1
     del state["other"]
-    assert not state.needs_read("large")
+    assert state.spilled("large") is None
     assert fetched.asked == []
     assert state.changes.expected == {"other": LARGE}
 

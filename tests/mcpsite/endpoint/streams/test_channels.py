@@ -219,10 +219,9 @@ async def test_a_question_that_cannot_be_withdrawn_is_still_timed_out(
     session: Session, dynamodb: DynamoDBClient
 ) -> None:
     async with workers(1) as [worker]:
-        channel, _ = await channel_of(worker, session, "request")
-        await channel.notify("notifications/progress", None)
-        sending = asyncio.create_task(channel.send_raw_request(ASK, None, {"timeout": 0.2}))
-        await asyncio.sleep(0.1)
+        channel, client = await channel_of(worker, session, "request")
+        sending = asyncio.create_task(channel.send_raw_request(ASK, None, {"timeout": 1}))
+        await asked(client)
         with failing("BatchWriteItem"), pytest.raises(MCPError):
             await sending
         assert worker._replies._futures == {}
