@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -18,6 +19,8 @@ from sessions_dynamo.asgi_server.limits import Limits, raise_open_files
 from sessions_dynamo.asgi_server.server import Config, Server, run
 
 BEAT_SECONDS: Final = 1.0
+EXIT_SECONDS: Final = 0.5
+"""For threads that still run something when all else is over, such as a synchronous view; then they are left."""
 TLS_OPTIONS: Final = ("ssl_keyfile", "ssl_certfile", "ssl_version", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ciphers")
 """uvicorn's names; gunicorn has each with or without the prefix."""
 
@@ -94,6 +97,8 @@ class Worker(BaseWorker):
         if not self.alive:
             return
         threading.Thread(target=self._beat, name="heart-beat", daemon=True).start()
+        # Called when the interpreter begins to wait for threads, after everything that gunicorn does.
+        threading._register_atexit(_wait_no_longer)  # type: ignore[attr-defined]
         run(self.server, self.sockets)
 
     def _beat(self) -> None:
@@ -108,6 +113,20 @@ class Worker(BaseWorker):
             if not self.alive or self.ppid != os.getppid():
                 self.server.stop()
             time.sleep(BEAT_SECONDS)
+
+
+def _wait_no_longer() -> None:
+    leave = threading.Timer(EXIT_SECONDS, _leave)
+    leave.daemon = True
+    leave.start()
+
+
+def _leave() -> None:
+    """End the process. The exit handlers would only run after the last thread."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _tls(cfg: Any) -> dict[str, Any]:

@@ -133,6 +133,12 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, "slow")
 
 
+async def in_thread(scope: Any, receive: Any, send: Any) -> None:
+    """As a synchronous view runs: in a thread that nobody can end."""
+    say("in a thread")
+    await asyncio.to_thread(time.sleep, 60)
+
+
 async def stubborn(scope: Any, receive: Any, send: Any) -> None:
     """Does not ask whether the client is still there."""
     try:
@@ -173,7 +179,7 @@ Handler = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
-        *(hello, stream, large, endless, echo, refuse, block, slow, stubborn),
+        *(hello, stream, large, endless, echo, refuse, block, slow, in_thread, stubborn),
         *(remember, headers, values, broken, files),
     )
 }

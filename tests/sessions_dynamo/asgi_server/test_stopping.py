@@ -159,6 +159,23 @@ def test_draining_for_longer_than_the_timeout_kills_nobody(start: Callable[..., 
     assert "WORKER TIMEOUT" not in server.log
 
 
+@pytest.mark.parametrize("how", ["SIGTERM", "recycling"])
+def test_a_thread_that_still_runs_holds_no_process_up(start: Callable[..., Gunicorn], how: str) -> None:
+    server = start("--graceful-timeout", "6", *(("--max-requests", "2") if how == "recycling" else ()))
+    worker = server.worker()
+    server.connect().request("in_thread")
+    server.said("in a thread")
+    if how == "recycling":
+        assert server.get("hello")[0] == 200
+        server.said("started", 2)
+    else:
+        server.signal(signal.SIGTERM)
+        server.ends()
+    # Killed, it would not come so far.
+    _stops_in_order(server, worker)
+    assert "WORKER TIMEOUT" not in server.log
+
+
 def test_ctrl_c_waits_for_no_request(start: Callable[..., Gunicorn]) -> None:
     server = start()
     worker = server.worker()
