@@ -27,6 +27,8 @@ def update_live(
     """Update a live session, unless ``principal`` is ``None`` that principal's; with ``returning`` the new attributes.
 
     Raises ``SessionNotFound``, ``StateConflict`` or ``StateTooLarge``; then nothing is changed.
+
+    A save whose answer was lost is sent again, and then refused for what it did itself: its own mark tells that.
     """
     if not schema.is_session_id(session_id):
         raise not_found(session_id)
@@ -50,7 +52,10 @@ def update_live(
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as exc:
-        raise _why_refused(session_id, principal, update.changes, exc.response.get("Item")) from exc
+        item: Attributes = exc.response.get("Item") or {}  # type: ignore[assignment]
+        if session_items.is_made_by(item, update):
+            return {}
+        raise _why_refused(session_id, principal, update.changes, item) from exc
     return dict(answer.get("Attributes", {}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,9 @@ MAX_VALUE_BYTES: Final = 400 * 1024 - 2048
 """One value: DynamoDB's 400 KB an item, less the item's key and attribute names."""
 ACTIVITY_RESOLUTION: Final = timedelta(minutes=1)
 """``last_activity`` is floored to this, and moved at most once in it, so that an index row is rarely rewritten."""
+
+LAST_SAVE: Final = "last_save"
+"""A name that each save of a state draws for itself, or it could not be told from another that does the same."""
 
 Attributes = dict[str, Any]
 """DynamoDB's typed attributes by name, such as ``{"ttl": {"N": "1"}}``."""
@@ -214,7 +218,7 @@ class StateUpdate(Update):
     def __init__(
         self, attributes: Attributes, changes: Changes, written: Mapping[str, Entry], stored: Mapping[str, Entry]
     ) -> None:
-        super().__init__(attributes)
+        super().__init__({**attributes, LAST_SAVE: {"S": secrets.token_hex(8)}})
         self.changes = changes
         self.names["#state"] = "state"
         for number, key in enumerate(changes.keys):
@@ -245,6 +249,11 @@ class StateUpdate(Update):
         else:
             self.values[f":r{number}"] = {"S": entry}
             self.conditions.append(f"{path} = :r{number}")
+
+
+def is_made_by(item: Attributes, update: Update) -> bool:
+    """Whether an item is as this save has left it."""
+    return LAST_SAVE in update.attributes and item.get(LAST_SAVE) == update.attributes[LAST_SAVE]
 
 
 def stale_keys(changes: Changes, stored: Mapping[str, Entry]) -> list[str]:

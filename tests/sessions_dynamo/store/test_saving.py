@@ -538,18 +538,35 @@ def test_a_write_whose_answer_was_lost_keeps_its_large_value(session_with_values
     assert stored(store, "abc") == {"a": 1, "large": LARGE + "!"}
 
 
-def test_a_write_that_was_sent_again_and_refused_keeps_its_large_value(session_with_values: SessionStore) -> None:
+def sent_twice(request: Request) -> Operation[Any]:
+    """As a client does that had no answer to a request that was served."""
+    yield request
+    return (yield request)
+
+
+def test_a_save_that_is_sent_again_does_not_meet_itself(session_with_values: SessionStore) -> None:
     store = session_with_values
     session = store.load("abc")
     session.state["large"] = session.state["large"] + "!"
+    session.state["a"] = session.state["a"] + 1
+    with replacing(store, "UpdateItem", sent_twice):
+        store.save(session)
+    assert stored(store, "abc") == {"a": 2, "large": LARGE + "!"}
+    assert len(large_values(store)) == 1
+    session.state["a"] = session.state["a"] + 1
+    store.save(session)
+    assert stored(store, "abc")["a"] == 3
 
-    def sent_twice(request: Request) -> Operation[Any]:
-        yield request
-        return (yield request)
 
+def test_the_same_change_by_another_is_not_taken_for_ones_own(session_with_values: SessionStore) -> None:
+    store = session_with_values
+    session, other = store.load("abc"), store.load("abc")
+    for one in (session, other):
+        one.state["a"] = one.state["a"] + 1
+    store.save(other)
     with replacing(store, "UpdateItem", sent_twice), pytest.raises(StateConflict):
         store.save(session)
-    assert stored(store, "abc") == {"a": 1, "large": LARGE + "!"}
+    assert stored(store, "abc")["a"] == 2
 
 
 def test_a_save_succeeds_though_the_old_large_value_cannot_be_deleted(
