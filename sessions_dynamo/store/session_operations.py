@@ -90,10 +90,13 @@ class SessionOperations:
                 ConditionExpression="attribute_not_exists(session_id) OR #ttl <= :now",
                 ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
                 ExpressionAttributeValues={":now": seconds(now)},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as exc:
-            yield from self._values.delete_unused(entries.values(), self.peek(session_id))
-            raise SessionExists(f"There is a session {session_id!r} already.") from exc
+            # A write whose answer was lost is sent again, and then refused for what it did itself.
+            if exc.response.get("Item") != item:
+                yield from self._values.delete_unused(entries.values(), self.peek(session_id))
+                raise SessionExists(f"There is a session {session_id!r} already.") from exc
         except StateTooLarge:
             yield from self._values.delete(entries.values())
             raise

@@ -12,7 +12,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sessions_dynamo.errors import InvalidState, SessionNotFound, StateConflict, StateTooLarge, StorageUnavailable
+from sessions_dynamo.errors import (
+    InvalidState,
+    SessionExists,
+    SessionNotFound,
+    StateConflict,
+    StateTooLarge,
+    StorageUnavailable,
+)
 from sessions_dynamo.operations import Operation, Request
 from sessions_dynamo.store import session_items, values
 from sessions_dynamo.store.session_items import (
@@ -556,6 +563,14 @@ def test_a_save_that_is_sent_again_does_not_meet_itself(session_with_values: Ses
     session.state["a"] = session.state["a"] + 1
     store.save(session)
     assert stored(store, "abc")["a"] == 3
+
+
+def test_a_session_that_is_created_by_a_write_sent_again_exists_once(session_store: SessionStore) -> None:
+    with replacing(session_store, "PutItem", sent_twice):
+        session = session_store.create(principal="alice", client_params={"n": 1.5}, state=state_of(a=1, large=LARGE))
+    assert dict(session_store.load(session.session_id, "alice").state) == {"a": 1, "large": LARGE}
+    with pytest.raises(SessionExists):
+        session_store.create(session.session_id, principal="alice", state=state_of(a=2))
 
 
 def test_the_same_change_by_another_is_not_taken_for_ones_own(session_with_values: SessionStore) -> None:
