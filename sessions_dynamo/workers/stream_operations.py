@@ -7,6 +7,7 @@ A POST's stream has an owner, which renews a lease, and one end, put only if abs
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -197,7 +198,10 @@ class StreamOperations:
             }
             actions.append({"Delete": delete})
         try:
-            yield from self._contended(Request("TransactWriteItems", {"TransactItems": actions}))
+            # Sent again because its answer was lost, it would be refused for what it did itself, but for its token.
+            token = secrets.token_hex(16)
+            delivery = {"TransactItems": actions, "ClientRequestToken": token}
+            yield from self._contended(Request("TransactWriteItems", delivery))
         except ClientError:
             return False
         yield from self.events.trim_by_chance(session_id, len(events))

@@ -13,6 +13,7 @@ from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.operations import Operation, Request
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.workers.streams import StreamStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -92,7 +93,7 @@ def answering(
 
 @contextmanager
 def replacing(
-    store: SessionStore | EventStore, action: str, instead: Callable[[Request], Operation[Any]]
+    store: SessionStore | EventStore | StreamStore, action: str, instead: Callable[[Request], Operation[Any]]
 ) -> Iterator[None]:
     """Asks what ``instead`` asks in place of each request of one action, and has its result or error as the answer.
 

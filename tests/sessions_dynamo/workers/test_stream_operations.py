@@ -92,6 +92,15 @@ def test_a_write_that_meets_a_transaction_is_tried_again_after_a_pause(streams: 
     assert driver.actions == ["UpdateItem", "Pause", "UpdateItem"]
 
 
+def test_each_delivery_has_a_token_by_which_dynamodb_knows_it_again(streams: StreamOperations) -> None:
+    driver = ByHand({}, {})
+    for number in range(2):
+        driver(streams.deliver("worker", [event(number)]))
+    first, second = (asked["ClientRequestToken"] for asked in driver.asked)
+    assert first != second
+    assert 1 <= len(first) <= 36
+
+
 def test_contention_without_end_is_given_up(streams: StreamOperations) -> None:
     driver = ByHand(*[contention() for _ in range(ATTEMPTS)])
     with pytest.raises(StorageUnavailable):

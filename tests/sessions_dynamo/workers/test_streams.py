@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageUnavailable
-from sessions_dynamo.operations import Operation
+from sessions_dynamo.operations import Operation, Request
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.event_items import MAX_EVENT_BYTES, PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
@@ -22,10 +22,10 @@ from sessions_dynamo.workers import streams
 from sessions_dynamo.workers.bus import SIGNAL_TTL
 from sessions_dynamo.workers.stream_operations import ATTEMPTS
 from sessions_dynamo.workers.streams import MAX_DELIVERY, MAX_DELIVERY_BYTES, Lease, StreamStore, default_store
-from tests.engines import on_moto
+from tests.engines import on_dynamodb_local, on_moto
 from tests.sessions_dynamo.drivers import LoopDriver, on_asyncio
 from tests.sessions_dynamo.support import Clock, Wire, raw_items
-from tests.sessions_dynamo.wire import answering
+from tests.sessions_dynamo.wire import answering, replacing
 
 T = TypeVar("T")
 
@@ -416,6 +416,21 @@ def test_a_delivery_that_lost_the_stream_is_not_tried_again(store: StreamStore, 
     with answering(store.events.dynamodb, "TransactWriteItems", refused), wire.counting() as requests:
         assert not store.deliver("a", [event(0, stream=STANDALONE)])
     assert requests == {"TransactWriteItems": 1}
+
+
+@on_dynamodb_local  # moto looks at no token.
+def test_a_delivery_that_is_sent_again_is_made_once_and_still_its_callers(store: StreamStore) -> None:
+    def sent_twice(request: Request) -> Operation[Any]:
+        yield request
+        return (yield request)
+
+    store.claim(SESSION, STANDALONE, "a")
+    store.send(SESSION, STANDALONE, "notifications/message", "{}")
+    _, (waiting,) = store.inbox(SESSION, STANDALONE)
+    with replacing(store, "TransactWriteItems", sent_twice):
+        assert store.deliver("a", [event(0, stream=STANDALONE)], [waiting.key])
+    assert store.events.count(SESSION) == 1
+    assert not store.deliver("a", [event(1, stream=STANDALONE)], [waiting.key])
 
 
 def test_a_claim_that_meets_a_delivery_is_tried_again(store: StreamStore) -> None:
