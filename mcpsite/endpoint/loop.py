@@ -101,6 +101,8 @@ class ServingLoop:
             self.worker.notifications.attach(bus)
         async with self.server.lifespan(self.server) as self.lifespan_state:
             polling = asyncio.create_task(self.worker.run())
+            # A poller that fails holds no lease any more: the lifespan ends with it, and another is begun.
+            polling.add_done_callback(lambda _: self._stop.set())
             self._started.set_result(None)
             try:
                 await self._stop.wait()
@@ -108,6 +110,8 @@ class ServingLoop:
             finally:
                 polling.cancel()
                 await asyncio.wait([polling])
+            if not polling.cancelled():
+                polling.result()
 
     def _ended(self, lifespan: asyncio.Task[None]) -> None:
         """A lifespan that fails to start fails the request that asked for it; the next request tries again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -177,6 +177,25 @@ def test_a_lifespan_that_dies_later_is_entered_anew(modern: ModernPeer, settings
 
     site.on_the_loop(died())
     assert modern.request("tools/list").status == 200
+
+
+async def test_a_poller_that_fails_is_said_to_and_another_is_begun() -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 1
+
+        def due(self, now: float, *, is_beat: bool) -> Iterable[Any]:
+            raise LookupError("a bug")
+
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with serving() as first:
+        first.worker._poller.attend(Broken())
+        first.worker._poller.stir()
+        first.worker._poller.poke()
+        await asyncio.wait([first._lifespan], timeout=10)
+        assert await current_loop() is not first
+    assert "a bug" in repr(said)
 
 
 # --- ASGI's lifespan ------------------------------------------------------------------------------------------
