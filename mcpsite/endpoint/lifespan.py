@@ -9,6 +9,7 @@ from mcpsite.endpoint.door import Application, Scope, Send
 from mcpsite.endpoint.loop import begun_loop, close_loop, current_loop
 from mcpsite.endpoint.wire.request import Receive
 from sessions_dynamo.asgi_server.lifespan import RELEASE_CLIENTS, STOP_AT
+from sessions_dynamo.dataplane.loops import start_plane_of_this_loop
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Lifespan:
             if not isinstance(exc, Exception):
                 raise
             return
+        start_plane_of_this_loop()
         if "state" in scope:
             # Called first of all when the server is told to stop.
             scope["state"][RELEASE_CLIENTS] = release_clients

@@ -22,6 +22,16 @@ def plane_of_this_loop(region: str | None = None) -> DataPlane:
         return _made(loop, region)
 
 
+def start_plane_of_this_loop() -> None:
+    """Have the running loop's plane look for its endpoint and credentials, so that no request waits for that.
+
+    Returns at once; what fails, the first request tries again and raises.
+    """
+    task = asyncio.create_task(plane_of_this_loop().start(), name="dataplane-start")
+    _tasks.add(task)
+    task.add_done_callback(_ended)
+
+
 async def close_planes_of_this_loop() -> None:
     """Close what the running loop has opened. Whoever runs a loop calls it before the loop ends."""
     with _lock:
@@ -51,13 +61,19 @@ def _forget() -> None:
                 loop.call_soon_threadsafe(_closing, loop, plane)
 
 
-_closings: set[asyncio.Task[None]] = set()
+_tasks: set[asyncio.Task[None]] = set()
 
 
 def _closing(loop: asyncio.AbstractEventLoop, plane: DataPlane) -> None:
     task = loop.create_task(plane.close())
-    _closings.add(task)
-    task.add_done_callback(_closings.discard)
+    _tasks.add(task)
+    task.add_done_callback(_ended)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    _tasks.discard(task)
+    if not task.cancelled():
+        task.exception()  # Nobody waits for it.
 
 
 forget_on_change(_forget, "DYNAMODB_", "AWS_")

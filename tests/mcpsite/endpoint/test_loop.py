@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -17,8 +18,11 @@ from pytest_django import Settings
 from mcpsite.endpoint import loop as loops
 from mcpsite.endpoint.lifespan import Lifespan
 from mcpsite.endpoint.loop import ServingLoop, begun_loop, close_loop, current_loop
+from sessions_dynamo import client
 from sessions_dynamo.asgi_server.lifespan import RELEASE_CLIENTS
+from sessions_dynamo.dataplane.loops import plane_of_this_loop
 from tests.mcpsite import servers, site
+from tests.mcpsite.endpoint.streams.support import until
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
@@ -245,6 +249,38 @@ async def test_the_servers_lifespan_is_the_sites() -> None:
     assert server.sent[1]["type"] == "lifespan.shutdown.complete"
     assert servers.lives == ["begun", "ended"]
     assert begun_loop() is None
+
+
+async def test_credentials_are_looked_for_before_the_first_request_and_nobody_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = threading.Event()
+    look_up = client.dynamodb_access
+
+    def stalling(region: str | None = None) -> client.Access:
+        found.wait(10)
+        return look_up(region)
+
+    monkeypatch.setattr(client, "dynamodb_access", stalling)
+    server = Server()
+    running = asyncio.create_task(server.run())
+    await server.until(1)
+    assert plane_of_this_loop().endpoint is None
+    found.set()
+    await until(lambda: plane_of_this_loop().endpoint is not None)
+    server.stop.set()
+    await running
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_was_made_by_then_is_no_matter_for_the_collector() -> None:
+    before = gc.get_freeze_count()
+    server = Server()
+    running = asyncio.create_task(server.run())
+    await server.until(1)
+    assert gc.get_freeze_count() > before
+    server.stop.set()
+    await running
 
 
 async def test_a_lifespan_that_fails_keeps_the_server_from_starting(settings: Settings) -> None:
