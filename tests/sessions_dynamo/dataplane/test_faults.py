@@ -115,6 +115,8 @@ SAME: dict[str, tuple[str, tuple[Play, ...]]] = {
     "a false condition": ("PutItem", (sends(CONDITION),)),
     "a cancelled transaction": ("TransactWriteItems", (sends(CANCELLED),)),
     "a wrong request": ("GetItem", (sends(error("ValidationException", message="wrong")),)),
+    "a wrong signature": ("GetItem", (sends(error("InvalidSignatureException")),)),
+    "a clock that is wrong": ("GetItem", (sends(error("RequestTimeTooSkewed")),)),
     "no table": ("GetItem", (sends(error("ResourceNotFoundException")),)),
     "an unknown error": ("GetItem", (sends(error("SomethingNew", Extra=1)),)),
     "Message, not message": ("GetItem", (sends(answer({"__type": "x#AccessDenied", "Message": "no"}, 400)),)),

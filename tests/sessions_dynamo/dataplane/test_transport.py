@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from sessions_dynamo.dataplane import connection
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop, plane_of_this_loop
 from sessions_dynamo.dataplane.plane import DataPlane
 from tests.engines import free_port
-from tests.sessions_dynamo.dataplane.servers import Seen, Server, answer, sends, serving, stalls
+from tests.sessions_dynamo.dataplane.servers import Seen, Server, answer, cuts, sends, serving, stalls
 from tests.sessions_dynamo.dataplane.support import GET, plane, until
 
 OK_BYTES = answer({"Item": {"id": {"S": "one"}}})
@@ -71,6 +72,16 @@ async def test_one_that_was_closed_while_the_loop_was_blocked_costs_a_retry_at_m
     assert answered["ResponseMetadata"]["RetryAttempts"] <= 1
 
 
+async def test_a_request_that_was_read_and_not_answered_is_sent_again_by_the_rules_alone(server: Server) -> None:
+    """Not unseen by the transport: the write may have been done, and each further one is botocore's to allow."""
+    async with plane() as ours:
+        await ours.request("UpdateItem", GET)
+        server.script = [OK, cuts(), OK]
+        answered = await ours.request("UpdateItem", GET)
+    assert answered["ResponseMetadata"]["RetryAttempts"] == 1
+    assert len(server.seen) == 3
+
+
 async def test_a_connection_is_dropped_before_dynamodb_drops_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +119,23 @@ async def test_who_waits_for_a_connection_may_go(server: Server, monkeypatch: py
     assert second.cancelled()
 
 
+async def test_waiting_for_a_free_connection_is_no_failure_to_connect(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = client._CONFIG.merge(Config(connect_timeout=0.3, read_timeout=10, max_pool_connections=1))
+    monkeypatch.setattr(client, "_CONFIG", config)
+
+    def slowly(connection: socket.socket, seen: Seen) -> bool:
+        time.sleep(0.25)
+        return OK(connection, seen)
+
+    server.script = [slowly]
+    async with plane() as ours:
+        answers = await asyncio.gather(*(ours.request("GetItem", GET) for _ in range(4)))
+    assert [each["ResponseMetadata"]["RetryAttempts"] for each in answers] == [0, 0, 0, 0]
+    assert (len(server.seen), server.connections) == (4, 1)
+
+
 async def test_nobody_waits_for_a_connection_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     short = Config(max_pool_connections=1, connect_timeout=0.2, read_timeout=0.6, retries={"total_max_attempts": 1})
     monkeypatch.setattr(client, "_CONFIG", client._CONFIG.merge(short))
@@ -116,6 +144,23 @@ async def test_nobody_waits_for_a_connection_for_ever(server: Server, monkeypatc
         waiting = [asyncio.create_task(ours.request("GetItem", GET)) for _ in range(3)]
         failures = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(failure) for failure in failures} == {ReadTimeoutError, ConnectTimeoutError}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_host_that_takes_no_connection_is_told_as_boto3_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as full, ExitStack() as queue:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{full.getsockname()[1]}")
+        async with plane() as ours:
+            with pytest.raises(ConnectTimeoutError):
+                await ours.request("GetItem", GET)
+        with pytest.raises(ConnectTimeoutError):
+            client.dynamodb().get_item(**GET)  # type: ignore[arg-type]
 
 
 async def test_more_requests_than_connections_wait_their_turn(server: Server) -> None:
