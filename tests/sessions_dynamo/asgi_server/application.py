@@ -110,6 +110,19 @@ async def endless(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
 
 
+async def events(scope: Any, receive: Any, send: Any) -> None:
+    """Small ones, of so many bytes in all, then silence until the client leaves."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    await body_of(receive)
+    left = asyncio.ensure_future(receive())
+    sent, event = 0, b": %s\n\n" % (b"x" * 60)
+    while sent < int(scope["query_string"]) and not left.done():
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        sent += len(event)
+    await left
+    say(f"left after {sent}")
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     body = await body_of(receive)
     if body is None:
@@ -179,7 +192,7 @@ Handler = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
-        *(hello, stream, large, endless, echo, refuse, block, slow, in_thread, stubborn),
+        *(hello, stream, large, events, endless, echo, refuse, block, slow, in_thread, stubborn),
         *(remember, headers, values, broken, files),
     )
 }

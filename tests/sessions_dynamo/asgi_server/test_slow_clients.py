@@ -85,6 +85,24 @@ def test_readers_that_take_nothing_are_left_and_cost_no_memory(server: Gunicorn)
     assert _memory(server.worker()) - before < MEMORY_BYTES
 
 
+def _taken_of_events(server: Gunicorn, of: int) -> int:
+    """Bytes of small events that were taken from the application until a client that reads nothing was left."""
+    before = server.log.count("left after")
+    reader = server.clients.enter_context(Client(server.port, receive_buffer=4096))
+    reader.request(f"events?{of}")
+    server.said("left after", before + 1)
+    return int(re.findall(r"left after (\d+)", server.log)[-1])
+
+
+def test_small_events_for_a_reader_that_takes_nothing_are_few(server: Gunicorn) -> None:
+    assert _taken_of_events(server, 10_000_000) < 1_000_000
+
+
+def test_what_fits_into_the_kernel_is_no_reason_to_wait_for_ever(server: Gunicorn) -> None:
+    """Nothing waits in the process then, so only the kernel knows that nothing is taken."""
+    assert _taken_of_events(server, 30_000) >= 30_000
+
+
 def test_a_reader_that_takes_something_now_and_then_is_served(server: Gunicorn) -> None:
     reader = server.clients.enter_context(Client(server.port, receive_buffer=65536))
     reader.request("large")

@@ -90,7 +90,7 @@ async def test_a_connection_is_dropped_before_dynamodb_drops_it(
     async with plane() as ours:
         await ours.request("GetItem", GET)
         assert server.open
-        await until(lambda: not server.open)
+        await until(lambda: not server.open, seconds=10)
         assert (await ours.request("GetItem", GET))["ResponseMetadata"]["RetryAttempts"] == 0
     assert server.connections == 2
 
