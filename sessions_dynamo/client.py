@@ -153,3 +153,6 @@ def is_aws(client: BaseClient) -> bool:
 
 
 forget_on_change(aws_client.cache_clear, "DYNAMODB_", "AWS_")
+# A server may have made tables before it forks its workers: a connection is of one process.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=aws_client.cache_clear)

@@ -176,6 +176,19 @@ def test_a_thread_that_still_runs_holds_no_process_up(start: Callable[..., Gunic
     assert "WORKER TIMEOUT" not in server.log
 
 
+def test_an_application_that_is_loaded_before_the_fork_is_served_and_stopped_alike(
+    start: Callable[..., Gunicorn],
+) -> None:
+    server = start("--preload", "--workers", "2")
+    server.said("started", 2)
+    streams = [server.connect().open_stream() for _ in range(8)]
+    server.signal(signal.SIGTERM)
+    for stream in streams:
+        assert stream.rest().endswith(b": over\n\n\r\n0\r\n\r\n")
+    assert server.ends() < AT_ONCE
+    _stops_in_order(server, server.worker())
+
+
 def test_ctrl_c_waits_for_no_request(start: Callable[..., Gunicorn]) -> None:
     server = start()
     worker = server.worker()
