@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.core.asgi import get_asgi_application
 from django.utils.datastructures import CaseInsensitiveMapping
 
-from mcpsite.endpoint.door import Application, ShortDoor
+from mcpsite.endpoint.door import Application, Send, ShortDoor
 
 T = TypeVar("T")
 
@@ -72,9 +72,9 @@ class Connection:
         self._body: bytes | None = body
         self._left = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve the request to its end."""
-        await self._app(self._scope, self._receive, self._send)
+    async def run(self, send: Send | None = None) -> None:
+        """Serve the request to its end; ``send`` takes the answer in this one's place."""
+        await self._app(self._scope, self._receive, send or self._send)
 
     def leave(self) -> None:
         """Close the connection."""

@@ -185,6 +185,23 @@ async def test_a_stream_is_closed_by_its_own_task_when_its_client_leaves() -> No
     assert seen == [True, "gone"]
 
 
+async def test_a_stream_whose_client_takes_nothing_is_closed_by_its_own_task_too() -> None:
+    """Parked in ``send`` it is in nobody's generator: a generator that is only dropped would be closed later."""
+    client = connection("GET", "/streaming")
+    parked = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            parked.set()
+            await asyncio.Event().wait()
+
+    serving = asyncio.create_task(client.run(send))
+    await parked.wait()
+    client.leave()
+    await serving
+    assert seen == [True, "gone"]
+
+
 async def test_nothing_is_left_of_requests() -> None:
     for name in ("/plain", "/failing", "/streaming", "/waiting"):
         client = connection("GET", name)

@@ -130,6 +130,15 @@ async def test_blocked_handlers_of_the_sdk_leave_ours_theirs() -> None:
             assert await in_thread(lambda: "served") == "served"
 
 
+async def test_names_are_resolved_though_every_thread_of_ours_and_of_the_sdks_is_blocked() -> None:
+    """The loop's own executor does that, and has few threads: no tool and nothing of ours may be in it."""
+    limiter = to_thread.current_default_thread_limiter()
+    async with blocked(in_thread, MAX_THREADS) as ours, blocked(to_thread.run_sync, int(limiter.total_tokens)) as sdks:
+        await until(lambda: (ours.begun, sdks.begun) == (MAX_THREADS, limiter.total_tokens))
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+
+
 async def test_more_than_there_may_be_wait_and_are_all_served() -> None:
     async with blocked(in_thread, MAX_THREADS + 10) as held:
         await until(lambda: held.begun == MAX_THREADS)
