@@ -113,6 +113,13 @@ async def test_what_is_no_request_goes_to_django() -> None:
     assert seen == [("elsewhere", "websocket", "/plain")]
 
 
+@pytest.mark.parametrize("query", [b"\xff\xfe", b"q=%ff", b"&&=;"])
+async def test_garbage_in_a_query_is_for_the_view_to_answer(query: bytes) -> None:
+    client = connection("GET", "/plain", query_string=query)
+    await client.run()
+    assert client.status == 201
+
+
 async def test_a_prefix_is_each_requests_own() -> None:
     # Reversed one after the other, in one task: a prefix of the one before would stay.
     await connection("GET", "/behind/plain", root_path="/behind").run()

@@ -379,7 +379,8 @@ async def test_a_process_that_stops_waits_for_what_runs(session: Session) -> Non
         await asyncio.sleep(0.1)
         assert not draining.done()
         await finish(stream)
-        await asyncio.wait_for(draining, 2)
+        async with asyncio.timeout(2):
+            await draining
 
 
 async def test_a_worker_may_be_stopped_while_it_polls(session: Session) -> None:
