@@ -179,7 +179,7 @@ async def test_cancelled_in_flight_the_connection_is_closed_and_the_next_request
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(lambda: not server.open)
+        await until(lambda: not server.open, seconds=3)
         assert (await ours.request("GetItem", GET))["Item"] == {"id": {"S": "one"}}
     assert (len(server.seen), server.connections) == (2, 2)
 
