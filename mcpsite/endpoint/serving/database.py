@@ -28,6 +28,7 @@ _of_handlers: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
 _of_async_code: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
 
 
+_closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.endpoint.serving.database.closing")
 _turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.serving.database")
 
 
@@ -73,9 +74,10 @@ async def give_back() -> None:
                 limiter = anyio.CapacityLimiter(count)
                 closers = (to_thread.run_sync(close_old_connections, limiter=limiter) for _ in range(count))
                 await asyncio.gather(*closers)
-    if _open(_of_async_code):
-        # What an async handler opened by way of Django's own a-methods, all of them in one thread.
-        await sync_to_async(close_old_connections)()
+    if _open(_of_async_code) and (_closing.get(None) is None or _closing.get().done()):
+        # What async handlers opened by way of Django's own a-methods, all of them in one thread: it may be busy for
+        # another of them, and no answer waits for that.
+        _closing.set(asyncio.create_task(sync_to_async(close_old_connections)()))
 
 
 connection_created.connect(_note)

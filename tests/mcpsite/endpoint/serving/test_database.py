@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from anyio import to_thread
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import connection
 from pytest_django import Settings
 
 from mcpsite.endpoint.serving import database
 from mcpsite.endpoint.waiting.threads import in_thread
+from tests.mcpsite.endpoint.streams.support import until
 from tests.mcpsite.peers import LegacyPeer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +47,34 @@ def test_what_a_sync_tool_opened_is_closed_on_its_own_thread(
 def test_what_an_async_tool_opened_is_closed_too(legacy: LegacyPeer, settings: Settings, closed_on: list[int]) -> None:
     settings.MCP_SERVER = "tests.mcpsite.servers:tools"
     legacy.call("count_users_async")
+    deadline = time.monotonic() + 10
+    while not closed_on and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert closed_on
+
+
+async def test_no_answer_waits_for_another_async_handlers_query(closed_on: list[int]) -> None:
+    """What Django runs for async code it runs in one thread of the process."""
+    asked, over = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        get_user_model().objects.count()
+        asked.set()
+        over.wait(20)
+
+    database.watch()
+    slow = asyncio.create_task(sync_to_async(ask)())
+    try:
+        await until(asked.is_set)
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await database.give_back()
+        assert closed_on == []
+    finally:
+        over.set()
+        await slow
+    await until(lambda: closed_on)
+    assert len(closed_on) == 1
 
 
 async def test_as_many_as_ran_at_once_are_closed(closed_on: list[int]) -> None:
