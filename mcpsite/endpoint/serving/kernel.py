@@ -36,8 +36,8 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from mcpsite.endpoint.serving import database
 from mcpsite.endpoint.serving.request import ServedRequest
+from mcpsite.endpoint.waiting.database import given_back
 from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import Reply, storage_error_codes
 from sessions_dynamo.errors import StorageError
@@ -184,16 +184,16 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
 
     Never raises for what a handler does: an error is a reply. A tool that failed has changed nothing.
     """
-    database.watch()
     try:
-        result = await serve_one(
-            exchange.server,
-            exchange.context(message),
-            message.method,
-            message.params,
-            connection=exchange.connection,
-            lifespan_state=exchange.lifespan_state,
-        )
+        async with given_back():
+            result = await serve_one(
+                exchange.server,
+                exchange.context(message),
+                message.method,
+                message.params,
+                connection=exchange.connection,
+                lifespan_state=exchange.lifespan_state,
+            )
     except (Exception, SystemExit) as exc:
         # A handler that calls sys.exit() ends itself, not the loop that serves everybody.
         reply: Reply = _error_reply(message.id, _error_data(exc))
@@ -204,7 +204,6 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
     if is_failure(reply):
         exchange.request.discard()
     changed = exchange.request.changed
-    await database.give_back()
     try:
         await exchange.request.save()
     except StorageError as exc:
@@ -217,12 +216,13 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
 
 async def serve_notification(exchange: Exchange, message: JSONRPCNotification) -> None:
     """Let the server see one notification; its handler's failure is logged by the SDK."""
-    await serve_connection(
-        exchange.server,
-        OneNotification(exchange.context(message), message),
-        connection=exchange.connection,
-        lifespan_state=exchange.lifespan_state,
-    )
+    async with given_back():
+        await serve_connection(
+            exchange.server,
+            OneNotification(exchange.context(message), message),
+            connection=exchange.connection,
+            lifespan_state=exchange.lifespan_state,
+        )
 
 
 def is_failure(reply: Reply) -> bool:

@@ -1,3 +1,3 @@
 """What a request waits for: the store, driven on its loop, and threads for what blocks."""
 
-__all__ = ["storage", "threads"]
+__all__ = ["database", "storage", "threads"]

@@ -1,4 +1,4 @@
-"""The database connections that handlers open in threads, given back when their message is served.
+"""The database connections that code of others opens in threads, given back when it is done.
 
 Django closes a connection at the end of a request, in the thread that served it. Here no request has a thread.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakSet
@@ -26,15 +28,21 @@ _is_watched: Final[ContextVar[bool]] = ContextVar("is_watched", default=False)
 _lock: Final = threading.Lock()
 _of_handlers: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
 _of_async_code: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
+_turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.waiting.database")
+_closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.endpoint.waiting.database.closing")
 
 
-_closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.endpoint.serving.database.closing")
-_turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.serving.database")
-
-
-def watch() -> None:
-    """Give back, when it is asked for, what is opened in this context and in the threads that it calls."""
+@asynccontextmanager
+async def given_back() -> AsyncIterator[None]:
+    """What is opened in this context, and in the threads that it calls, is given back at its end, cancelled or not."""
     _is_watched.set(True)
+    try:
+        yield
+    finally:
+        if _of_handlers or _of_async_code:
+            # A thread that ends with a connection of a pool takes that place in the pool with it, for good.
+            with anyio.CancelScope(shield=True):
+                await give_back()
 
 
 def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:

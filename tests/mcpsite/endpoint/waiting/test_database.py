@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from pytest_django import Settings
 
-from mcpsite.endpoint.serving import database
+from mcpsite.endpoint.waiting import database
 from mcpsite.endpoint.waiting.threads import in_thread
 from tests.mcpsite.endpoint.streams.support import until
 from tests.mcpsite.peers import LegacyPeer
@@ -85,9 +85,8 @@ async def test_as_many_as_ran_at_once_are_closed(closed_on: list[int]) -> None:
         get_user_model().objects.count()
         return threading.get_ident()
 
-    database.watch()
-    used = await asyncio.gather(*(to_thread.run_sync(ask) for _ in range(5)))
-    await database.give_back()
+    async with database.given_back():
+        used = await asyncio.gather(*(to_thread.run_sync(ask) for _ in range(5)))
     assert set(used) <= set(closed_on)
     closed_on.clear()
     await database.give_back()
@@ -114,12 +113,36 @@ async def test_connections_are_given_back_though_every_handlers_thread_is_busy(c
         asked.wait(10)
         over.wait(20)
 
-    database.watch()
-    blocked = [asyncio.create_task(to_thread.run_sync(ask)) for _ in range(2)]
+    async def begin() -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(to_thread.run_sync(ask)) for _ in range(2)]
+
     try:
-        await asyncio.to_thread(asked.wait, 10)
-        async with asyncio.timeout(5):
-            await database.give_back()
+        async with asyncio.timeout(10), database.given_back():
+            blocked = await begin()
+            await asyncio.to_thread(asked.wait, 10)
     finally:
         over.set()
         await asyncio.gather(*blocked)
+
+
+async def test_a_call_that_is_cancelled_gives_its_connection_back(closed_on: list[int]) -> None:
+    """The thread would end with it some time, and a pool would never have it again."""
+    used: list[int] = []
+
+    def ask() -> None:
+        get_user_model().objects.count()
+        used.append(threading.get_ident())
+
+    async def call() -> None:
+        async with database.given_back():
+            await to_thread.run_sync(ask)
+            await asyncio.Event().wait()
+
+    calling = asyncio.create_task(call())
+    async with asyncio.timeout(10):
+        while not used:
+            await asyncio.sleep(0.01)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+    assert set(used) <= set(closed_on)
