@@ -57,9 +57,9 @@ check: lint
 # Pins stay as they are: 'make lock ARGS=--upgrade' takes the newest, ARGS="--upgrade-package mcp" one of them.
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
 lock: $(VENV)/dev.stamp
-	$(BIN)/uv $(COMPILE) --extra embedded pyproject.toml -o requirements.txt
-	$(BIN)/uv $(COMPILE) --constraints requirements.txt pyproject.toml -o requirements-image.txt
-	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv $(COMPILE) --extra embedded --extra postgresql pyproject.toml -o requirements.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra postgresql pyproject.toml -o requirements-image.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --extra postgresql --group dev pyproject.toml -o requirements-dev.txt
 
 # The distribution as it would be published: built, checked, then installed in bare environments and used.
 release-check: $(VENV)/dev.stamp

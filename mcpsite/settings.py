@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import environ
 
 from mcpsite.endpoint.conf import EndpointSettings
+from mcpsite.postgresql.options import with_pool
 from sessions_dynamo.conf import AppSettings
 from sessions_dynamo.staff import unfold_settings
 
@@ -79,8 +80,9 @@ TEMPLATES = [
 # Staff accounts, permissions, the admin log and tokens. The file is the default under DEBUG only; a check refuses
 # to start without DATABASE_URL elsewhere.
 DATABASE_URL_IS_SET = bool(os.environ.get("DATABASE_URL"))
+DATABASE_POOL_SIZE = int(env.str("DATABASE_POOL_SIZE", default="") or 10)
 DATABASES = {
-    "default": env.db_url("DATABASE_URL")
+    "default": with_pool(env.db_url("DATABASE_URL"), DATABASE_POOL_SIZE)
     if DATABASE_URL_IS_SET
     else env.db_url_config(f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 }

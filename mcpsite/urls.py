@@ -8,6 +8,8 @@ from mcpsite.endpoint.views import mcp_endpoint
 from mcpsite.health import healthz, readyz
 from mcpsite.try_it.views import try_it
 
+handler500 = "mcpsite.error_pages.server_error"
+
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),

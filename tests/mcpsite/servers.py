@@ -48,6 +48,15 @@ def callers_name(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
+async def callers_account(request: HttpRequest) -> HttpResponse | None:
+    """An async ``MCP_AUTH`` that asks the database."""
+    user = await get_user_model().objects.filter(username=request.headers.get("X-Name", "")).afirst()
+    if user is None:
+        return HttpResponse("Nobody knows you", status=401)
+    request.user = user
+    return None
+
+
 @asynccontextmanager
 async def _lifespan(_: MCPServer[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
     lives.append("begun")

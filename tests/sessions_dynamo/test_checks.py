@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from mcpsite.checks import check_deployment
 from sessions_dynamo import checks
-from sessions_dynamo.checks import check_dynamodb, refuse_to_start
+from sessions_dynamo.checks import check_connections, check_dynamodb, refuse_to_start
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRES = "django.db.backends.postgresql"
@@ -33,6 +33,7 @@ def deployed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_a_deployment_that_chose_everything_passes(deployed: Settings) -> None:
     assert ids(check_deployment) == []
     assert ids(check_dynamodb) == []
+    assert ids(check_connections) == []
 
 
 def test_debug_needs_no_choice(settings: Settings) -> None:
@@ -88,6 +89,39 @@ def test_limits_of_zero_or_less_are_refused(deployed: Settings, name: str, id_: 
     setattr(deployed, name, value)
 
     assert ids(check_dynamodb) == [id_]
+
+
+@pytest.mark.parametrize("seconds", [600, None])
+@pytest.mark.parametrize("engine", [SQLITE, POSTGRES])
+def test_connections_that_threads_would_keep_are_a_warning(
+    deployed: Settings, monkeypatch: pytest.MonkeyPatch, seconds: int | None, engine: str
+) -> None:
+    monkeypatch.setitem(deployed.DATABASES["default"], "ENGINE", engine)
+    monkeypatch.setitem(deployed.DATABASES["default"], "CONN_MAX_AGE", seconds)
+
+    (warning,) = check_connections()
+    assert warning.id == "sessions_dynamo.W002"
+    assert warning.hint is not None
+    assert 'Set DATABASES["default"]["CONN_MAX_AGE"] to 0' in warning.hint
+
+
+def test_a_pool_beside_connections_that_threads_keep_is_refused(
+    deployed: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django would raise at the first request."""
+    monkeypatch.setitem(deployed.DATABASES["default"], "CONN_MAX_AGE", 600)
+    monkeypatch.setitem(deployed.DATABASES["default"], "OPTIONS", {"pool": True})
+
+    assert ids(check_connections) == ["sessions_dynamo.E009"]
+
+
+def test_a_project_that_serves_no_asgi_may_keep_its_connections(
+    deployed: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(deployed.DATABASES["default"], "CONN_MAX_AGE", 600)
+    deployed.ASGI_APPLICATION = None
+
+    assert ids(check_connections) == []
 
 
 def test_every_message_says_what_to_set(settings: Settings) -> None:

@@ -6,18 +6,24 @@ identities that are no Django user). A session belongs to the principal that mad
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.waiting.database import given_back
 from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.errors import StorageUnavailable
+
+logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = {"django_mcpz.bearer_tokens.auth.token_auth": "mcpsite.endpoint.access.bearer.token_auth"}
 """Checks of which this process remembers good answers; a callable of one's own is asked at every request."""
@@ -37,18 +43,33 @@ def load_authenticator() -> Authenticator:
     Raises ``ImportError``, or ``TypeError`` for what cannot be called.
     """
     # The app of the one need not be installed where another is chosen.
-    authenticator: Any = import_string(_REMEMBERED.get(conf.MCP_AUTH, conf.MCP_AUTH))
+    ours = _REMEMBERED.get(conf.MCP_AUTH)
+    authenticator: Any = import_string(ours or conf.MCP_AUTH)
     if not callable(authenticator):
         raise TypeError("it is not callable")
     is_async = iscoroutinefunction(authenticator) or iscoroutinefunction(type(authenticator).__call__)
-    return authenticator if is_async else partial(in_thread, authenticator)
+    if not is_async:
+        return partial(in_thread, authenticator)
+    return authenticator if ours else partial(_awaited, authenticator)
+
+
+async def _awaited(authenticator: Authenticator, request: HttpRequest) -> HttpResponse | None:
+    async with given_back():
+        return await authenticator(request)
 
 
 async def authenticate(request: HttpRequest) -> HttpResponse | None:
-    """The rejection of a caller, or ``None`` for one who may go on."""
+    """The rejection of a caller, or ``None`` for one who may go on.
+
+    Raises ``StorageUnavailable`` where the database that has to say so is not available.
+    """
     # A browser's login cookie is no identity here: a page of another site could make the browser send it.
     request.user = AnonymousUser()
-    return await load_authenticator()(request)
+    try:
+        return await load_authenticator()(request)
+    except (InterfaceError, OperationalError) as exc:
+        logger.warning("the database could not say who calls: %s", exc)
+        raise StorageUnavailable("The database of accounts and tokens is not available. Try again later.") from exc
 
 
 def principal_of(request: HttpRequest) -> str:

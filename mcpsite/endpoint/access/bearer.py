@@ -6,6 +6,7 @@ what another did is heard of at the next check. ``last_used_at`` has a resolutio
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
@@ -14,6 +15,7 @@ from copy import copy
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -25,6 +27,9 @@ from mcpsite.endpoint.waiting.threads import in_thread
 
 MAX_REMEMBERED: Final = 10_000
 """Tokens; at more, the one that was checked longest ago is asked for again."""
+
+CHECK_SECONDS: Final = 15
+"""What a check may take, with the wait for one of the threads: where the database hangs, all of them are taken."""
 
 
 class Remembered:
@@ -80,7 +85,11 @@ async def token_auth(request: HttpRequest) -> HttpResponse | None:
         request.user = copy(token.user)
         return None
     forgotten = remembered.forgotten
-    rejection = await in_thread(auth.token_auth, request)
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            rejection = await in_thread(auth.token_auth, request)
+    except TimeoutError as exc:
+        raise OperationalError(f"a token could not be checked in {CHECK_SECONDS} s") from exc
     if rejection is None and digest is not None:
         remembered.put(digest, request.mcp_token, forgotten)  # type: ignore[attr-defined]
     return rejection

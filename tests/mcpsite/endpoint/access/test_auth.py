@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.utils import timezone
+from django_mcpz.bearer_tokens import auth as mcpz
 from django_mcpz.bearer_tokens.models import Token
+from mcp_types import INTERNAL_ERROR
 from pytest_django import Settings
 
+from mcpsite.endpoint.access import bearer as tokens
 from mcpsite.endpoint.access.auth import principal_of
+from mcpsite.endpoint.waiting import database
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.peers import HANDSHAKE, InProcess, LegacyPeer, ModernPeer
 
@@ -226,3 +232,62 @@ def test_a_callable_that_fails_lets_nobody_in(
     answer = LegacyPeer(InProcess()).request("initialize", HANDSHAKE)
     assert answer.status == 500
     assert b"a secret" not in answer.content
+
+
+# --- A database that is away ----------------------------------------------------------------------------------
+
+
+def _unavailable(caplog: pytest.LogCaptureFixture) -> None:
+    """Both eras, in the protocol's own form."""
+    headers = {"Authorization": "Bearer any"}
+    for answer in (
+        LegacyPeer(InProcess(), headers).request("initialize", HANDSHAKE),
+        ModernPeer(InProcess(), headers).request("tools/list"),
+    ):
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.error["code"] == INTERNAL_ERROR
+        assert "database" in answer.error["message"]
+        assert "a secret" not in answer.error["message"]
+    assert "the database could not say who calls" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OperationalError("a secret"), InterfaceError("a secret")])
+def test_without_the_database_nobody_can_say_who_calls(
+    bearer: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(_: HttpRequest) -> None:
+        raise error
+
+    monkeypatch.setattr(mcpz, "token_auth", fail)
+    _unavailable(caplog)
+
+
+def test_a_database_that_hangs_is_not_waited_for(
+    bearer: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(mcpz, "token_auth", lambda _: over.wait(30))
+    monkeypatch.setattr(tokens, "CHECK_SECONDS", 0.1)
+    try:
+        _unavailable(caplog)
+    finally:
+        over.set()
+
+
+def test_an_async_callable_gives_its_connection_back(
+    dynamodb: DynamoDBClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MCP_AUTH = "tests.mcpsite.servers.callers_account"
+    User.objects.create(username="ann")
+    closed: list[int] = []
+
+    def close() -> None:
+        closed.append(threading.get_ident())
+        connection.connection = None  # The tests' own database is in memory and stays open.
+
+    monkeypatch.setattr(database, "close_old_connections", close)
+    assert LegacyPeer(InProcess(), {"X-Name": "nobody"}).request("initialize", HANDSHAKE).status == 401
+    assert len(closed) == 1
+    assert LegacyPeer(InProcess(), {"X-Name": "ann"}).request("initialize", HANDSHAKE).status == 200
+    assert len(set(closed)) == 1
