@@ -20,11 +20,10 @@ from tests.conformance.processes import (
     ROOT,
     Children,
     DidNotStart,
-    free_ports,
     site_environment,
     wait_until_ready,
 )
-from tests.engines import wait_for_port
+from tests.engines import free_port, wait_for_port
 
 THREADS = 64
 """Of a server that works by threads."""
@@ -63,7 +62,7 @@ class Bench:
 
     def site(self, name: str, source: Path, **environment: str) -> Running:
         """The site of a directory, as its image would run it there; its tables begin with ``name``."""
-        (port,) = free_ports(1)
+        port = free_port()
         env = self._environment(name) | {"MCP_SERVER": "benchmarks.server:mcp", "PORT": str(port)} | environment
         env |= self.settings if name == "ours" else {}
         self._setup(source, env)
@@ -122,7 +121,7 @@ class Bench:
         return self._listening(name, command, path=path)
 
     def _listening(self, name: str, command: list[str], path: str = "/mcp", table: str = "") -> Running:
-        (port,) = free_ports(1)
+        port = free_port()
         log = self.directory / f"{name.replace(' ', '_')}.log"
         whole = [part.replace("{port}", str(port)) for part in command]
         process = self.children.start(whole, env=self._environment(table or name), log=log)

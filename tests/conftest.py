@@ -14,23 +14,40 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission, User
-from django.test import Client
+from django.test import Client, override_settings
 from pytest_django import Settings
 
 from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.tables.setup import ensure_tables
 from tests.engines import DYNAMODB_LOCAL, ENGINES, EngineMissing
 from tests.iam import session as aws_calls
+from tests.scheduling import LAST, TURNS, SharedScheduling
 from tests.sessions_dynamo.drivers import ASYNCIO
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
 
-_missing: dict[str, str] = {}
+NOT_TESTED = "NOT TESTED"
+"""A test that skips for this reason is named again at the end."""
+SHOWN = "shown"
+"""A property of a test, by ``record_property``: a text for the end of the run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     aws_calls.begin(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    aws_calls.hand_over(node.config, node.workerinput)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedScheduling | None:
+    """Under ``-n`` alone; with a ``--dist`` besides, which is that of ``make check``, as that has it."""
+    return SharedScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -39,7 +56,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 
 # Tests that need more than Python: Java, Node.js, a browser, a package registry, or the whole of a run.
-NEED_MORE = ("browser", "conformance", "iam", "live", "release", "test_iam.py", "test_packaging.py", "test_readme.py")
+NEED_MORE = (*TURNS, *LAST, "iam")
 # The slowest of the others, half of their time: many rows, kills behind every write, commands and servers as
 # processes, models that are walked at random.
 SLOW = frozenset(
@@ -100,12 +117,19 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold the calls against the policies when all of them have been made."""
-    items.sort(key=lambda item: item.path.name == "test_iam.py")
+    items.sort(key=lambda item: item.path.name in LAST)
 
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so the commands that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collected_static_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty directory: tests run without DEBUG, and WhiteNoise warns of one that is not there."""
+    with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -133,15 +157,20 @@ def start_or_skip(name: str, start: Callable[[str], str]) -> tuple[str, str]:
     try:
         return name, start(name)
     except EngineMissing as exc:
-        _missing[name] = str(exc)
         if os.environ.get("CI") == "true":
             pytest.fail(str(exc))
-        pytest.skip(str(exc))
+        pytest.skip(f"{NOT_TESTED} on {name}: {exc}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, reason in _missing.items():
-        terminalreporter.write_line(f"NOT TESTED on {name}: {reason}", red=True, bold=True)
+    """From the reports, which come from whichever process ran a test."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, text in report.user_properties:
+            if name == SHOWN:
+                terminalreporter.write_line(f"{report.nodeid}\n{text}\n")
+    reasons = (report.longrepr[2].partition(": ")[2] for report in terminalreporter.getreports("skipped"))
+    for reason in dict.fromkeys(reason for reason in reasons if reason.startswith(NOT_TESTED)):
+        terminalreporter.write_line(reason, red=True, bold=True)
 
 
 @pytest.fixture

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Final
 
 import pytest
 from django.test import override_settings
@@ -27,6 +32,12 @@ on_moto = pytest.mark.parametrize("engine", [MOTO], indirect=True)
 """For tests of what only moto can do: tags, backups, point-in-time recovery."""
 on_dynamodb_local = pytest.mark.parametrize("engine", [DYNAMODB_LOCAL], indirect=True)
 """For tests of what only DynamoDB Local does faithfully: races, consumed capacity, an index that takes time."""
+
+
+# Below the ports that the system gives to outgoing connections: one that a killed process listened on is still free
+# when its successor binds it, and nobody listens there by chance.
+PORTS: Final = range(18000, 20000)
+MAX_WORKERS: Final = 8
 
 
 class EngineMissing(Exception):
@@ -73,9 +84,25 @@ ENGINES: dict[str, Callable[[], AbstractContextManager[str]]] = {MOTO: moto, DYN
 
 def free_port() -> int:
     """A loopback port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nothing listens on, and that no other process of this run of pytest is given."""
+    found: list[int] = []
+    for port in islice(_ports(os.environ.get("PYTEST_XDIST_WORKER", "gw0")), len(PORTS) // MAX_WORKERS):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"Fewer than {count} free ports in {PORTS}")
+
+
+@cache
+def _ports(worker: str) -> Iterator[int]:
+    """A worker's share of the ports, round and round: one that was given is given again as late as possible."""
+    share = PORTS[int(worker.removeprefix("gw")) % MAX_WORKERS :: MAX_WORKERS]
+    return cycle(random.sample(share, len(share)))  # several runs may start at once
 
 
 def wait_for_port(port: int, process: subprocess.Popen[str] | subprocess.Popen[bytes], seconds: float = 60) -> bool:

@@ -9,7 +9,6 @@ import re
 import runpy
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.engines import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,13 +85,6 @@ def _run_environment(image: Path, port: int) -> dict[str, str]:
     return {**environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PORT": str(port)}
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 # --- The image ------------------------------------------------------------------------------------------------
 
 
@@ -113,7 +107,7 @@ def test_the_image_holds_the_static_files(image: Path) -> None:
 
 
 def test_the_image_serves_and_its_health_check_says_so(image: Path, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     env = _run_environment(image, port)
     assert _arguments("EXPOSE") == ["8062"]
     (command,) = _arguments("CMD")

@@ -31,6 +31,7 @@ from moto.server import ThreadedMotoServer
 
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AppSettings
+from tests.engines import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -95,13 +96,6 @@ def _read_by(path: Path) -> set[str]:
 # --- A site of one section ------------------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
     """A running site, its directory, and the environment that a second terminal beside it would have."""
@@ -146,13 +140,13 @@ def _clone(directory: Path) -> Path:
 @contextmanager
 def _site(start: str, directory: Path, files: dict[str, str] | None = None, **extra: str) -> Iterator[Site]:
     """Run a ``start`` block in a clone and a shell of its own, and end it with all of its processes."""
-    port, root = _free_port(), _clone(directory)
+    port, root = free_port(), _clone(directory)
     for name, text in (files or {}).items():
         (root / name).write_text(text)
     known = {*_table_variables("Environment"), "DJANGO_SETTINGS_MODULE"}
     env = {
         **{name: value for name, value in os.environ.items() if name not in known},
-        "DYNAMODB_EMBEDDED_PORT": str(_free_port()),
+        "DYNAMODB_EMBEDDED_PORT": str(free_port()),
         "PORT": str(port),
         **extra,
     }

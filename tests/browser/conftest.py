@@ -20,16 +20,10 @@ from tests.browser.accounts import PASSWORD
 from tests.browser.seed import seed
 from tests.browser.site import Site
 from tests.browser.visitor import VIEWPORTS, Size, Theme, Visitor
+from tests.conftest import NOT_TESTED
 
 CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome")
 SCREENSHOTS: Final = Path(__file__).resolve().parents[2] / "artefacts" / "screenshots"
-
-_missing: list[str] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for reason in _missing:
-        terminalreporter.write_line(f"NOT TESTED in a browser: {reason}", red=True, bold=True)
 
 
 @pytest.fixture(scope="package")
@@ -41,9 +35,7 @@ def chromium() -> str:
     reason = "run 'npm ci --prefix tests' for axe-core" if found else f"none of {', '.join(CHROMIUMS)} is on PATH"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
-    if reason not in _missing:
-        _missing.append(reason)
-    pytest.skip(reason)
+    pytest.skip(f"{NOT_TESTED} in a browser: {reason}")
 
 
 @pytest.fixture(scope="package")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import signal
 import socket
@@ -18,16 +17,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.engines import dynamodb_local
+from tests.engines import dynamodb_local, free_port, free_ports
 from tests.live.balancer import Balancer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FIXTURE: Final = "tests.conformance.server:mcp"
 START_SECONDS: Final = 60.0
-
-# Below the ports that the system gives to outgoing connections: one that a killed process listened on is still free
-# when its successor binds it.
-PORTS: Final = range(18500, 18700)
 
 
 class DidNotStart(Exception):
@@ -188,7 +183,7 @@ def serve_site(children: Children, directory: Path, *, count: int, threads: int)
 @contextmanager
 def serve_reference(children: Children, directory: Path) -> Iterator[str]:
     """The SDK's own endpoint with the same fixture, in one process; yields its URL."""
-    (port,) = free_ports(1)
+    port = free_port()
     log = directory / "reference.log"
     process = children.start(
         [sys.executable, "-m", "tests.conformance.reference", str(port)], env=base_environment(), log=log
@@ -201,14 +196,3 @@ def serve_reference(children: Children, directory: Path) -> Iterator[str]:
     else:
         raise DidNotStart(f"The reference server did not start:\n{log.read_text()[-4000:]}")
     yield f"http://127.0.0.1:{port}/mcp"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    found: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):  # several runs may start at once
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise RuntimeError(f"Fewer than {count} free ports in {PORTS}")

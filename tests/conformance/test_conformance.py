@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from tests.conformance.processes import ROOT
 from tests.conformance.run import MARKS, Outcome
 from tests.conformance.suite import Check, Kill, Scenario
+from tests.conftest import NOT_TESTED, SHOWN
 
 RUN_SECONDS = 1200
 
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("options", [[], ["--kill"]], ids=["side by side", "while processes die"])
-def test_every_scenario_passes_whichever_process_answers(options: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_scenario_passes_whichever_process_answers(
+    options: list[str], record_property: Callable[[str, object], None]
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.conformance.run", *options],
         cwd=ROOT,
@@ -34,9 +38,8 @@ def test_every_scenario_passes_whichever_process_answers(options: list[str], cap
     if process.returncode == os.EX_UNAVAILABLE:
         if os.environ.get("CI") == "true":
             pytest.fail(output)
-        pytest.skip(f"NOT TESTED for conformance: {output.strip()}")
-    with capfd.disabled():
-        print(f"\n{output}")
+        pytest.skip(f"{NOT_TESTED} for conformance: {output.strip()}")
+    record_property(SHOWN, output.strip())
     assert process.returncode == 0
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -13,18 +14,27 @@ from tests.iam import recorder
 
 _CALLS = pytest.StashKey[Path]()
 _DESELECTED = pytest.StashKey[bool]()
+_GIVEN: Final = "aws_calls"
 
 
 def begin(config: pytest.Config) -> None:
-    """Record every AWS call from now on; a run inside another adds to that one's."""
-    if outer := os.environ.get(recorder.DIRECTORY_VARIABLE):
-        directory = Path(outer)
+    """Record every AWS call from now on; a run inside another adds to that one's, a worker of a run to the run's."""
+    given = getattr(config, "workerinput", {}).get(_GIVEN) or os.environ.get(recorder.DIRECTORY_VARIABLE)
+    if given:
+        directory = Path(given)
         directory.mkdir(exist_ok=True)
     else:
         directory = Path(tempfile.mkdtemp(prefix="aws-calls-"))
         config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     config.stash[_CALLS] = directory
-    recorder.start(directory)
+    # A run that has workers calls nothing itself, and a worker that inherited its environment would record twice.
+    if config.getoption("dist", "no") == "no":
+        recorder.start(directory)
+
+
+def hand_over(config: pytest.Config, workerinput: dict[str, Any]) -> None:
+    """Have a worker of this run record where the run does."""
+    workerinput[_GIVEN] = str(calls(config))
 
 
 def calls(config: pytest.Config) -> Path:

@@ -16,10 +16,10 @@ from tests.conformance.processes import (
     Children,
     DidNotStart,
     base_environment,
-    free_ports,
     site_environment,
     wait_until_ready,
 )
+from tests.engines import free_ports
 from tests.mcpsite.peers import Answer
 
 START_SECONDS = 60

@@ -18,10 +18,10 @@ from tests.conformance.processes import (
     START_SECONDS,
     Children,
     DidNotStart,
-    free_ports,
     site_environment,
     wait_until_ready,
 )
+from tests.engines import free_ports
 from tests.live.balancer import Balancer
 
 SERVER: Final = "tests.live.servers_for_streams:mcp"

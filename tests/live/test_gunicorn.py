@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.processes import ROOT, base_environment, free_ports, site_environment
-from tests.engines import on_dynamodb_local
+from tests.conformance.processes import ROOT, base_environment, site_environment
+from tests.engines import free_port, on_dynamodb_local
 from tests.live.servers import Server, gunicorn
 from tests.mcpsite.peers import ENVELOPE, HANDSHAKE, JSON_HEADERS, MODERN, LegacyPeer
 
@@ -111,7 +111,7 @@ def _refused(directory: Path, **env: str | None) -> str:
     """What gunicorn wrote before it gave up; ``None`` leaves a variable out."""
     settings = site_environment("http://127.0.0.1:1", directory) | env
     done = subprocess.run(
-        gunicorn(free_ports(1)[0]),
+        gunicorn(free_port()),
         cwd=ROOT,
         env={name: value for name, value in settings.items() if value is not None},
         capture_output=True,
@@ -149,7 +149,7 @@ def test_nothing_set_at_all_names_all_that_is_missing(tmp_path: Path) -> None:
     if (ROOT / ".env").exists():
         pytest.skip("A .env file fills in what this test leaves out")
     done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{free_ports(1)[0]}"],
+        [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{free_port()}"],
         cwd=ROOT,
         env=base_environment() | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull},
         capture_output=True,

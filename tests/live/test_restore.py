@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from tests.conformance.processes import Children, free_ports, site_environment
-from tests.engines import on_moto
+from tests.conformance.processes import Children, site_environment
+from tests.engines import free_ports, on_moto
 from tests.live.servers import SERVER, Server, gunicorn
 from tests.mcpsite.peers import LegacyPeer
 from tests.sessions_dynamo.support import raw_items

@@ -151,6 +151,7 @@ async def count_progress(client: Client) -> list[float]:
     return counted
 
 
+@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
 def test_the_python_client_with_a_session(site: StreamSite) -> None:
     async def use() -> None:
         seen = Seen()

@@ -233,6 +233,7 @@ def test_an_answer_over_the_bound_is_cut_and_says_so(staff: Client, monkeypatch:
 
 
 @pytest.mark.usefixtures("serve_shouting")
+@pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
 @pytest.mark.parametrize("era", [LEGACY, MODERN])
 def test_a_streamed_answer_is_shown_event_by_event(staff: Client, era: str) -> None:
     called = exchanges(call(staff, "slow_progress", era))[-1]
