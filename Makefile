@@ -26,7 +26,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/python manage.py runserver $(ADDRPORT)
 
 test: $(VENV)/dev.stamp $(if $(shell command -v npm),$(NODE_MODULES)/.stamp,no-npm)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.operations
