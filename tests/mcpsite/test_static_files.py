@@ -139,6 +139,14 @@ def test_a_path_without_a_file_is_the_projects(ask: Any, path: str) -> None:
     assert (answer.status, answer.body) == (404, b"the project's")
 
 
+@pytest.mark.parametrize("autorefresh", [False], indirect=True)
+def test_a_directory_that_is_not_there_is_told_where_files_are_listed_at_start(root: Path, settings: Settings) -> None:
+    settings.STATIC_ROOT = str(root / "never-collected")
+
+    with pytest.warns(UserWarning, match="No directory at: .*never-collected"):
+        StaticFilesMiddleware(_project)
+
+
 # --- On a loop ------------------------------------------------------------------------------------------------
 
 
