@@ -64,10 +64,6 @@ class Session:
         """The client's ``initialize`` params."""
         return None if self.client_params_text is None else values.loads(self.client_params_text)
 
-    @client_params.setter
-    def client_params(self, params: Mapping[str, Any]) -> None:
-        self.client_params_text = values.dumps(params)
-
     @property
     def client_name(self) -> str | None:
         """The client's name for itself; it is whatever the client sent."""
@@ -110,13 +106,11 @@ def encode(session: Session, entries: Mapping[str, Entry]) -> Attributes:
 _FIELDS: Final[Mapping[str, Any]] = {
     "initialized_at": lambda value: {"N": str(to_ms(value))},
     "log_level": lambda value: {"S": value},
-    "protocol_version": lambda value: {"S": value},
-    "client_params": lambda value: {"S": values.dumps(value)},
 }
 
 
 def encode_fields(fields: Mapping[str, Any]) -> Attributes:
-    """The attributes of some of a session's own fields."""
+    """The attributes of what a client sets after its handshake."""
     return {name: _FIELDS[name](value) for name, value in fields.items()}
 
 

@@ -166,7 +166,7 @@ class SessionOperations:
         yield from self._update(session, Update(self._activity(session)))
 
     def update(self, /, session: Session, **fields: Any) -> Operation[None]:
-        """Set ``initialized_at``, ``log_level``, ``protocol_version`` or ``client_params``, and record activity.
+        """Set ``initialized_at`` or ``log_level``, and record activity.
 
         Raises ``SessionNotFound`` if the session ended meanwhile.
         """

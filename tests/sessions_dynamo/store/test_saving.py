@@ -478,7 +478,7 @@ def test_an_item_over_dynamodbs_limit_is_too_large_and_leaves_nothing(session_st
     other = session_store.load(session.session_id)
     other.state.update({f"other{number}": "x" * (SPILL_BYTES - 16) for number in range(2)})
     session_store.save(other)
-    session_store.update(session, client_params={"clientInfo": "y" * 95_000})
+    session_store.update(session, log_level="y" * 95_000)
     session.state.update(dict.fromkeys("abc", "x" * (SPILL_BYTES - 16)))
     session.state["large"] = LARGER
     stood = raw_session(session_store, session.session_id)

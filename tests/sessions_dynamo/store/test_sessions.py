@@ -230,9 +230,9 @@ def test_a_session_in_use_outlives_its_first_ttl(session_store: SessionStore, cl
 
 
 def test_a_sessions_own_fields_are_updated(session_store: SessionStore, clock: Clock) -> None:
-    session = session_store.create("abc", state=state_of(a=1))
-    session_store.update(session, initialized_at=clock.now, log_level="debug", protocol_version="2025-06-18")
-    session_store.update(session, client_params={"clientInfo": {"name": "x"}})
+    params = {"clientInfo": {"name": "x"}}
+    session = session_store.create("abc", protocol_version="2025-06-18", client_params=params, state=state_of(a=1))
+    session_store.update(session, initialized_at=clock.now, log_level="debug")
     assert session_store.load("abc") == session
     assert (session.initialized_at, session.log_level) == (clock.now, "debug")
     assert (session.protocol_version, session.client_name) == ("2025-06-18", "x")

@@ -62,7 +62,7 @@ async def test_no_answer_waits_for_another_async_handlers_query(closed_on: list[
         asked.set()
         over.wait(20)
 
-    database.watch()
+    database._is_watched.set(True)
     slow = asyncio.create_task(sync_to_async(ask)())
     try:
         await until(asked.is_set)
