@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -92,6 +93,8 @@ class DevelopmentServer:
         leave = threading.Timer(EXIT_SECONDS, _leave, [code if isinstance(code, int) else 1])
         leave.daemon = True
         leave.start()
+        # The interpreter's last collection would take apart all that was ever imported.
+        gc.freeze()
 
 
 def _leave(code: int) -> None:
