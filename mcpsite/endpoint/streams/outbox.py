@@ -14,8 +14,15 @@ from mcpsite.endpoint.wire.answers import Reply
 
 MAX_FRAMES: Final = 1000
 """Frames that wait for a client that does not read; at more its connection is closed."""
-MAX_BYTES: Final = 32 * 1024 * 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
 """The same, of bytes."""
+PACE_FRAMES: Final = 100
+"""Frames that wait before who can wait keeps the client's pace."""
+PACE_BYTES: Final = 1024 * 1024
+"""The same, of bytes."""
+PACE_SECONDS: Final = 1.0
+"""A client that takes nothing for so long holds nobody up."""
+_LOOK_SECONDS: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Outbox:
     ``on_gone`` is called when the response ends for whatever reason.
     """
 
-    __slots__ = ("_bytes", "_is_gone", "_items", "_on_gone", "_taker", "closed", "last_frame")
+    __slots__ = ("_bytes", "_is_gone", "_items", "_on_gone", "_taken_at", "_taker", "closed", "last_frame")
 
     def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
         self._items: deque[Item] = deque()
@@ -58,6 +65,7 @@ class Outbox:
         self.closed = False
         self.last_frame = time.monotonic()
         """When the newest frame was put (monotonic s): how idle the stream is."""
+        self._taken_at = self.last_frame
 
     def put(self, item: Item) -> bool:
         """Hand over a frame or an answer; ``False`` once the response has ended."""
@@ -67,8 +75,17 @@ class Outbox:
             self.close()
             return False
         self.last_frame = time.monotonic()
+        if not self._items:
+            self._taken_at = self.last_frame
         self._put(item)
         return True
+
+    async def paced(self) -> None:
+        """Wait while much waits for a client that is taking it."""
+        while len(self._items) > PACE_FRAMES or self._bytes > PACE_BYTES:
+            if self.closed or time.monotonic() - self._taken_at > PACE_SECONDS:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def close(self, last_frame: bytes | None = None) -> None:
         """End the response after what was put."""
@@ -90,6 +107,7 @@ class Outbox:
     def take(self) -> Item:
         """What was put first of what waits; ``None`` is the end. Raises ``IndexError`` where nothing waits."""
         item = self._items.popleft()
+        self._taken_at = time.monotonic()
         if isinstance(item, bytes):
             self._bytes -= len(item)
         return item

@@ -21,10 +21,11 @@ class TransientStream:
         return self._opened
 
     async def emit(self, data: str) -> None:
-        """Send one message."""
+        """Send one message, at the pace of a client that takes them: it cannot come back for what it missed."""
         if not self._finished:
             self._opened = True
             self._outbox.put(sse.message(data))
+            await self._outbox.paced()
 
     async def finish(self, reply: Reply, body: str) -> None:
         """Answer: one JSON body, or the stream's last message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -54,6 +55,23 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
     await stream.finish(result(), BODY)
     assert client.texts == list(range(MAX_FRAMES))
     assert client.has_ended
+
+
+async def test_a_handler_keeps_the_pace_of_a_client_that_reads() -> None:
+    client = Peer()
+    stream = TransientStream(client.outbox)
+
+    async def read() -> None:
+        while not client.is_closed:
+            client.read()
+            await asyncio.sleep(0)
+
+    reading = asyncio.create_task(read())
+    for number in range(MAX_FRAMES + 10):
+        await stream.emit(encode(log(number)))
+    await stream.finish(result(), BODY)
+    await asyncio.wait_for(reading, 30)
+    assert client.texts == [*range(MAX_FRAMES + 10), "result"]
 
 
 async def test_a_response_that_was_given_up_becomes_no_stream() -> None:
