@@ -33,5 +33,5 @@ def three_gunicorns(
 
 @pytest.fixture(scope="module")
 def development_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    with servers.runserver(tmp_path_factory.mktemp("runserver")) as started:
+    with servers.runserver(tmp_path_factory.mktemp("runserver"), "--noreload") as started:
         yield started

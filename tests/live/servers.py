@@ -92,7 +92,7 @@ def gunicorns(dynamodb_url: str, directory: Path, count: int, **env: str) -> Ite
 
 
 @contextmanager
-def runserver(directory: Path, **env: str) -> Iterator[Server]:
+def runserver(directory: Path, *options: str, **env: str) -> Iterator[Server]:
     """``manage.py runserver`` as ``make run`` starts it, with its embedded DynamoDB; its database is its own."""
     children = Children()
     port, embedded = free_ports(2)
@@ -104,7 +104,7 @@ def runserver(directory: Path, **env: str) -> Iterator[Server]:
         "MCP_SERVER": SERVER,
         **env,
     }
-    command = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+    command = [sys.executable, "manage.py", "runserver", *options, f"127.0.0.1:{port}"]
     server = Server(port, command, settings, directory / "runserver.log", children)
     try:
         server.start()

@@ -6,7 +6,11 @@ matters who calls.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +53,15 @@ async def count_progress(last: int, ctx: Context) -> str:
     for number in range(1, last + 1):
         await ctx.report_progress(number, last)
     return f"counted to {last}"
+
+
+@mcp.tool()
+async def pour(number: int, size: int, ctx: Context) -> str:
+    """Logs so many texts of so many characters."""
+    for _ in range(number):
+        await ctx.info("x" * size)
+        await anyio.sleep(0)
+    return "poured"
 
 
 @mcp.tool()
@@ -107,6 +120,28 @@ def block(seconds: float) -> str:
     """Holds a thread."""
     anyio.from_thread.run(anyio.sleep, seconds)
     return "held"
+
+
+@mcp.tool()
+def block_until(path: str) -> str:
+    """Holds a thread until there is a file; makes another, ``.begun``, when it begins."""
+    Path(f"{path}.begun").touch()
+    while not Path(path).exists():
+        time.sleep(0.05)
+    return "held"
+
+
+# --- What the process holds -------------------------------------------------------------------------------------
+
+
+@mcp.tool()
+async def census() -> dict[str, int]:
+    """Tasks, open files, and what lives of the classes of this project, of its server and of asyncio."""
+    gc.collect()
+    packages = ("mcpsite", "sessions_dynamo", "mcp", "uvicorn", "asyncio")
+    kinds = (type(one) for one in gc.get_objects())
+    living = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if kind.__module__.startswith(packages))
+    return {**living, "tasks": len(asyncio.all_tasks()), "open files": len([*Path("/proc/self/fd").iterdir()])}
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------

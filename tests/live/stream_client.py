@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
@@ -119,6 +120,16 @@ class Stream:
             self._connection.close()
             self._socket = None
 
+    def reset(self) -> None:
+        """Drop it by RST."""
+        assert self._socket is not None
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def taken(self, size: int) -> int:
+        """How many bytes could be taken, up to ``size``; raises ``TimeoutError``."""
+        return len(self._response.read1(size))
+
     def __enter__(self) -> Self:
         return self
 
@@ -145,8 +156,14 @@ def open_stream(
 class Client(LegacyPeer):
     """A client with a session; what names no port goes to the next process in turn."""
 
-    def __init__(self, site: StreamSite, version: str = LEGACY, capabilities: Mapping[str, Any] = ASKABLE) -> None:
-        super().__init__(self._send)
+    def __init__(
+        self,
+        site: StreamSite,
+        version: str = LEGACY,
+        capabilities: Mapping[str, Any] = ASKABLE,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(self._send, headers)
         self.site = site
         handshake = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": CLIENT_INFO}
         answer = self.request("initialize", handshake)
@@ -180,8 +197,13 @@ class Client(LegacyPeer):
 class ModernClient(ModernPeer):
     """A client without sessions."""
 
-    def __init__(self, site: StreamSite, capabilities: Mapping[str, Any] = ASKABLE) -> None:
-        super().__init__(self._send)
+    def __init__(
+        self,
+        site: StreamSite,
+        capabilities: Mapping[str, Any] = ASKABLE,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(self._send, headers)
         self.site = site
         self.capabilities = capabilities
 
