@@ -1,4 +1,8 @@
-"""What a process keeps: after 1,000 calls, after 100,000, and after 1,000 streams that were dropped by RST."""
+"""What a process keeps: after 1,000 calls, after 100,000, and after rounds of 1,000 streams that were dropped by RST.
+
+Memory that was in use once stays resident where the allocator cannot give it back: what grows from round to round is
+a leak, and what does not is the most that was in use at a time.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,8 @@ def main() -> None:
     contenders.add_site(parser)
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--at-once", type=int, metavar="STREAMS", help="of these; all by default")
+    parser.add_argument("--rounds", type=int, default=3, help="of streams, one after the other")
     parser.add_argument("--settle", type=float, default=60.0, metavar="SECONDS", help="before each look")
     options = parser.parse_args()
     raise_open_files()
@@ -48,8 +54,9 @@ def main() -> None:
             kept.append(_kept(f"{FIRST_CALLS:,} calls", server, options.settle))
             _call(driver, server, options.calls - FIRST_CALLS)
             kept.append(_kept(f"{options.calls:,} calls", server, options.settle))
-            kept.append(_held(server, options.streams))
-            kept.append(_kept(f"{options.streams:,} streams dropped", server, options.settle))
+            for dropped in range(options.streams, (options.rounds + 1) * options.streams, options.streams):
+                kept += _held(server, options.streams, options.at_once or options.streams)
+                kept.append(_kept(f"{dropped:,} streams dropped", server, options.settle))
         finally:
             driver.close()
     columns = ["after", "RSS KiB", "of 1,000 calls", "threads", "open files", "of clients"]
@@ -73,15 +80,18 @@ def _call(driver: Driver, server: Running, calls: int) -> None:
         driver.run(Job(server.url, server.pid, tool, CLIENTS, calls=calls // 2))
 
 
-def _held(server: Running, number: int) -> Kept:
-    """While the streams are open; they are dropped when this returns."""
-    holders = Holders(server.url, number)
-    try:
-        holders.wait_until_open()
-        held = _kept(f"{number:,} streams opened", server, 1.0)
-        holders.abort()
-    finally:
-        holders.close()
+def _held(server: Running, number: int, at_once: int) -> list[Kept]:
+    """While the first streams are open; all have been dropped when this returns."""
+    held = []
+    for opened in range(0, number, at_once):
+        holders = Holders(server.url, min(at_once, number - opened))
+        try:
+            holders.wait_until_open()
+            if not opened:
+                held.append(_kept(f"{at_once:,} streams opened", server, 1.0))
+            holders.abort()
+        finally:
+            holders.close()
     return held
 
 
