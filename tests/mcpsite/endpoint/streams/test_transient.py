@@ -70,7 +70,8 @@ async def test_a_handler_keeps_the_pace_of_a_client_that_reads() -> None:
     for number in range(MAX_FRAMES + 10):
         await stream.emit(encode(log(number)))
     await stream.finish(result(), BODY)
-    await asyncio.wait_for(reading, 30)
+    async with asyncio.timeout(30):
+        await reading
     assert client.texts == [*range(MAX_FRAMES + 10), "result"]
 
 
