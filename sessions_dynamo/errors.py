@@ -122,24 +122,31 @@ def boto_errors(where: str = "DynamoDB") -> Iterator[None]:
     """
     try:
         yield
-    except ClientError as exc:
-        if is_conditional_failure(exc):
+    except (ClientError, BotoCoreError) as exc:
+        if isinstance(exc, ClientError) and is_conditional_failure(exc):
             raise
-        raise from_client_error(exc, where) from exc
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as exc:
-        raise CredentialsMissing(
-            f"No usable AWS credentials: {exc}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, run"
-            " 'aws configure', or attach an IAM role; for local work set DEBUG=true and DYNAMODB_EMBEDDED=true."
-        ) from exc
-    except NoRegionError as exc:
-        raise CredentialsMissing("No AWS region: set AWS_REGION, for example AWS_REGION=eu-west-1.") from exc
-    except (ConnectionError, HTTPClientError) as exc:
-        raise StorageUnavailable(
-            f"Cannot reach {where}: {exc}. Check AWS_REGION, AWS_ENDPOINT_URL and the network path;"
-            " the embedded server runs only beside 'manage.py runserver'."
-        ) from exc
-    except BotoCoreError as exc:
-        raise StorageUnavailable(f"The AWS client failed on {where}: {exc}") from exc
+        raise from_botocore(exc, where) from exc
+
+
+def from_botocore(exc: ClientError | BotoCoreError, where: str) -> StorageError:
+    """The error of this family that stands for one of botocore's."""
+    match exc:
+        case ClientError():
+            return from_client_error(exc, where)
+        case NoCredentialsError() | PartialCredentialsError() | ProfileNotFound():
+            return CredentialsMissing(
+                f"No usable AWS credentials: {exc}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, run"
+                " 'aws configure', or attach an IAM role; for local work set DEBUG=true and DYNAMODB_EMBEDDED=true."
+            )
+        case NoRegionError():
+            return CredentialsMissing("No AWS region: set AWS_REGION, for example AWS_REGION=eu-west-1.")
+        case ConnectionError() | HTTPClientError():
+            return StorageUnavailable(
+                f"Cannot reach {where}: {exc}. Check AWS_REGION, AWS_ENDPOINT_URL and the network path;"
+                " the embedded server runs only beside 'manage.py runserver'."
+            )
+        case _:
+            return StorageUnavailable(f"The AWS client failed on {where}: {exc}")
 
 
 def from_client_error(exc: ClientError, where: str) -> StorageError:

@@ -14,8 +14,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
 
-from sessions_dynamo.errors import boto_errors
+from sessions_dynamo.errors import from_botocore, is_conditional_failure
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -46,8 +47,13 @@ Operation = Generator[Request | Pause, Any, T]
 
 def ask(table: str, action: str, **parameters: Any) -> Operation[Any]:
     """The answer to one request to a table. Raises ``StorageError``; a false condition is a ``ClientError``."""
-    with boto_errors(table):
+    try:
         return (yield Request(action, {"TableName": table, **parameters}))
+    except (ClientError, BotoCoreError) as exc:
+        # As ``boto_errors``, which costs more than the rest of this.
+        if isinstance(exc, ClientError) and is_conditional_failure(exc):
+            raise
+        raise from_botocore(exc, table) from exc
 
 
 def run(dynamodb: DynamoDBClient, operation: Operation[T]) -> T:

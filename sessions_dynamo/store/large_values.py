@@ -31,12 +31,13 @@ class LargeValues:
 
     def entries(self, session_id: str, changes: Changes, stored: Mapping[str, Entry]) -> dict[str, Entry]:
         """The new entries of a unit of work; raises ``StateTooLarge``."""
-        expires = self._expires()
         entries: dict[str, Entry] = {}
         for key, text in changes.texts.items():
             size = session_items.check_value_size(repr(key), text)
-            large = size > session_items.SPILL_BYTES
-            entries[key] = Spilled(schema.spilled_value_id(session_id, key), size, expires) if large else text
+            if size > session_items.SPILL_BYTES:
+                entries[key] = Spilled(schema.spilled_value_id(session_id, key), size, self._expires())
+            else:
+                entries[key] = text
         kept = {key: entry for key, entry in stored.items() if key not in changes.removed}
         session_items.check_limits(changes, kept | entries)
         return entries
@@ -54,12 +55,11 @@ class LargeValues:
 
     def keep(self, session: Session) -> Operation[None]:
         """Keep the ``ttl`` of large values ahead of their session's; written two session TTLs ahead, so seldom."""
-        expires = self._expires()
         for key, entry in session.state.entries.items():
             if not isinstance(entry, Spilled) or entry.ttl > session.expires_at.timestamp():
                 continue
             names = {"#ttl": schema.TTL_ATTRIBUTE}
-            ttl = {":ttl": {"N": str(expires)}}
+            ttl = {":ttl": {"N": str(self._expires())}}
             try:
                 yield from ask(
                     self._table,

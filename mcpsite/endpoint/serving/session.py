@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -28,13 +27,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@contextmanager
-def tool_errors() -> Iterator[None]:
+# A class, not a generator: each access to a state enters it.
+class tool_errors:
     """Let the model read why storage refused, as the tool's own error."""
-    try:
-        yield
-    except StorageError as exc:
-        raise ToolError(str(exc)) from exc
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, StorageError):
+            raise ToolError(str(exc)) from exc
 
 
 def wait_for(loop: asyncio.AbstractEventLoop, awaitable: Callable[[], Coroutine[Any, Any, T]], instead: str) -> T:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 from weakref import WeakSet
@@ -32,13 +30,16 @@ _turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.waiting.database")
 _closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.endpoint.waiting.database.closing")
 
 
-@asynccontextmanager
-async def given_back() -> AsyncIterator[None]:
+# A class, not a generator: each request enters it.
+class given_back:
     """What is opened in this context, and in the threads that it calls, is given back at its end, cancelled or not."""
-    _is_watched.set(True)
-    try:
-        yield
-    finally:
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> None:
+        _is_watched.set(True)
+
+    async def __aexit__(self, *_: object) -> None:
         if _of_handlers or _of_async_code:
             # A thread that ends with a connection of a pool takes that place in the pool with it, for good.
             with anyio.CancelScope(shield=True):
