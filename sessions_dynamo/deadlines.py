@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
+
+MIN_PERIOD: Final = 0.01
 
 
 class Deadline:
@@ -17,7 +20,7 @@ class Deadline:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, period: float, missed: Callable[[], None]) -> None:
         self._loop = loop
-        self._period = period
+        self._period = max(period, MIN_PERIOD)
         self._missed = missed
         self._at: float | None = None
         self._timer: asyncio.TimerHandle | None = None

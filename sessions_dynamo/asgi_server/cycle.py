@@ -46,6 +46,9 @@ class Cycle(RequestResponseCycle):
             await asyncio.sleep(0)
 
     async def _give_up(self) -> None:
+        if self.response_started and self._line.drop():
+            # Nothing of it has gone out.
+            self.response_started, self.chunked_encoding, self.expected_content_length = False, None, 0
         if self.response_started:
             self.transport.close()
         else:
@@ -73,10 +76,15 @@ class _Line:
     def write(self, data: bytes) -> None:
         """Write; what is held goes before it."""
         if self._is_held:
-            self._head, self._is_held = data, False
+            self._head, self._is_held = self._head + data, False
         else:
             head, self._head = self._head, b""
             self._transport.write(head + data)
+
+    def drop(self) -> bool:
+        """Forget what is held; whether anything was."""
+        held, self._head = self._head, b""
+        return held != b""
 
     def release(self) -> None:
         """Write what is still held: the answer to a HEAD request has no body."""

@@ -95,7 +95,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> None:
         """Half closed counts as gone; but who cut a request off is told so."""
-        if self._receiving and not (self.cycle and self.cycle.response_started):
+        if self._receiving and not self._has_begun_to_answer():
             self._refuse(HTTPStatus.BAD_REQUEST)
         else:
             self.close()
@@ -128,7 +128,7 @@ class Protocol(HttpToolsProtocol):
         """Answer instead of the application, if it has not begun to, and close."""
         if self._left:
             return
-        if self.cycle is not None and self.cycle.response_started:
+        if self._has_begun_to_answer():
             self.close()
             return
         self._leave()
@@ -163,6 +163,9 @@ class Protocol(HttpToolsProtocol):
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _has_begun_to_answer(self) -> bool:
+        return self._is_answering() and self.cycle.response_started
 
     def _begin_receiving(self) -> None:
         self._receiving = True

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import httptools
 
@@ -15,6 +15,8 @@ from sessions_dynamo.deadlines import Deadline
 
 KEEP_ALIVE_SECONDS: Final = 45.0
 """DynamoDB closes what idles for 60 s or more; a new connection costs a whole TLS handshake."""
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Of an answer's head."""
 _UNFRAMED: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 """Answers that have no body whatever their headers say (RFC 9112, section 6.3)."""
 
@@ -43,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._status = 0
         """Of the answer that comes; 0 until its head has come."""
+        self._head_bytes = 0
         self._deadline = Deadline(loop, read_seconds, self._end_silence)
 
     @property
@@ -70,8 +73,7 @@ class Connection(asyncio.Protocol):
     # --- What asyncio says ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         with suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._deadline.set(KEEP_ALIVE_SECONDS)
@@ -81,17 +83,25 @@ class Connection(asyncio.Protocol):
             # Nobody asked: whatever comes next would be taken for an answer.
             self._transport.abort()
             return
-        self._deadline.set(self._read_seconds)
+        if self._status:
+            # A head, with what comes before it, has one time for all of it.
+            self._deadline.set(self._read_seconds)
+        else:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self._transport.abort()
-            self._fail(Broken(f"what came is no HTTP answer: {exc}"))
+            self._break(f"what came is no HTTP answer: {exc}")
+        else:
+            if not self._status and self._head_bytes > MAX_HEAD_BYTES:
+                self._break("the answer's head has no end")
 
     def eof_received(self) -> None:
         if self._status and not self._is_framed():
             # It ends where the connection does (RFC 9112, section 6.3).
             self._complete()
+        # asyncio closes by itself, but over TLS some turns of the loop later.
+        self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.end()
@@ -99,6 +109,11 @@ class Connection(asyncio.Protocol):
         self.lost.set_result(None)
 
     # --- What httptools says ----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            # Behind an answer, in the same piece: the next request would take it for its own.
+            self._transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status:
@@ -113,15 +128,16 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._status < HTTPStatus.OK:
+        if self._status < HTTPStatus.CONTINUE:
+            self._break(f"{self._status} is no HTTP status")
+        elif self._status < HTTPStatus.OK:
             self._begin()  # Informational: the answer follows.
-        elif self._answer is None:
-            self._transport.abort()
         else:
-            reusable = self._parser.should_keep_alive()
+            # An answer may come before its request is sent; another would wait behind that.
+            reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
             self._complete()
             if not reusable:
-                self._transport.close()
+                self._transport.abort()
 
     # --- Its own ----------------------------------------------------------------------------------------------
 
@@ -129,7 +145,7 @@ class Connection(asyncio.Protocol):
         return self._headers.keys() & {"content-length", "transfer-encoding"} != set() or self._status in _UNFRAMED
 
     def _begin(self) -> None:
-        self._headers, self._body, self._status = {}, [], 0
+        self._headers, self._body, self._status, self._head_bytes = {}, [], 0, 0
 
     def _complete(self) -> None:
         answer, self._answer = self._answer, None
@@ -138,6 +154,10 @@ class Connection(asyncio.Protocol):
             answer.set_result(Received(self._status, self._headers, body))
         self._begin()
         self._deadline.set(KEEP_ALIVE_SECONDS)
+
+    def _break(self, why: str) -> None:
+        self._transport.abort()
+        self._fail(Broken(why))
 
     def _fail(self, failure: Exception) -> None:
         answer, self._answer = self._answer, None

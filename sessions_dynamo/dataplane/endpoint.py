@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import prepare_request_dict
+from botocore.exceptions import ProxyConnectionError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
@@ -30,10 +31,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, and what it asks to know who comes."""
+    """An HTTP proxy, what it asks to know who comes, and the TLS that it is spoken to in, if its URL says so."""
 
     url: str
     headers: Mapping[str, str]
+    tls: ssl.SSLContext | None = None
 
 
 def endpoint_of(client: DynamoDBClient) -> Endpoint:
@@ -56,8 +58,11 @@ def endpoint_of(client: DynamoDBClient) -> Endpoint:
     return Endpoint(url, host, parts.path or "/", region)
 
 
-def proxy_of(client: DynamoDBClient, url: str) -> Proxy | None:
-    """The proxy before a URL, from the client's configuration or the variables of the environment, if any."""
+def proxy_of(client: DynamoDBClient, url: str, ca_bundle: str | bool = True) -> Proxy | None:
+    """The proxy before a URL, from the client's configuration or the variables of the environment, if any.
+
+    Raises ``ProxyConnectionError`` for one that is no HTTP proxy.
+    """
     configured: dict[str, str] | None = client.meta.config.proxies  # type: ignore[attr-defined]
     proxies = ProxyConfiguration(get_environ_proxies(url) if configured is None else configured)
     proxy = proxies.proxy_url_for(url)
@@ -65,7 +70,13 @@ def proxy_of(client: DynamoDBClient, url: str) -> Proxy | None:
         return None
     parts = urlsplit(proxy)
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return Proxy(address, proxies.proxy_headers_for(proxy))
+    try:
+        is_known = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_known = False
+    if not is_known:
+        raise ProxyConnectionError(proxy_url=address)
+    return Proxy(address, proxies.proxy_headers_for(proxy), tls_of(ca_bundle) if parts.scheme == "https" else None)
 
 
 def tls_of(ca_bundle: str | bool) -> ssl.SSLContext:

@@ -180,7 +180,7 @@ class DataPlane:
         access = client.dynamodb_access(self._asked_region)
         endpoint = endpoint_of(access.client)
         tls = tls_of(access.ca_bundle) if endpoint.url.startswith("https:") else None
-        return _Way(access, endpoint, proxy_of(access.client, endpoint.url), tls)
+        return _Way(access, endpoint, proxy_of(access.client, endpoint.url, access.ca_bundle), tls)
 
     def _look_up_anew(self) -> Credentials | None:
         return client.dynamodb_access(self._asked_region).credentials()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.exceptions import (
@@ -12,6 +13,7 @@ from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
@@ -45,6 +47,9 @@ class Transport:
         self._url, self._proxy, self._tls = url, proxy, tls
         self._connect_seconds, self._read_seconds = connect_seconds, read_seconds
         self._loop = asyncio.get_running_loop()
+        # uvloop has none.
+        has_eyeballs = isinstance(self._loop, asyncio.BaseEventLoop)
+        self._eyeballs: dict[str, Any] = {"happy_eyeballs_delay": HAPPY_EYEBALLS_SECONDS} if has_eyeballs else {}
         self._free = asyncio.Semaphore(connections)
         self._idle: list[Connection] = []
         """The last is the one that was used last: those at the other end grow old."""
@@ -66,13 +71,12 @@ class Transport:
         Raises ``Failure`` with botocore's exception. A task that is cancelled meanwhile closes its connection; the
         server may have done what was asked.
         """
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        head = f"{self._head}{lines}Content-Length: {len(body)}\r\n\r\n"
+        request = self._encoded(headers, len(body)) + body
         try:
             await self._take_turn()
             try:
                 connection = self._kept() or await self._connect()
-                received = await connection.exchange(head.encode("latin-1") + body)
+                received = await connection.exchange(request)
                 if connection.is_open:
                     self._idle.append(connection)
             finally:
@@ -90,6 +94,15 @@ class Transport:
             connection.abort()
         if lost:
             await asyncio.wait(lost)
+
+    def _encoded(self, headers: Mapping[str, str], length: int) -> bytes:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        try:
+            if not lines.count("\n") == lines.count("\r") == len(headers) or "\0" in lines:
+                raise ValueError("A header has a line break in it: look at the credentials")
+            return f"{self._head}{lines}Content-Length: {length}\r\n\r\n".encode("latin-1")
+        except ValueError as exc:
+            raise Failure(HTTPClientError(error=exc)) from exc
 
     async def _take_turn(self) -> None:
         if not self._free.locked():
@@ -110,15 +123,22 @@ class Transport:
 
     async def _connect(self) -> Connection:
         try:
+            self._refuse_closed()
             async with asyncio.timeout(self._connect_seconds):
                 connection = await self._open()
-        except (OSError, ProxyRefused) as exc:
+        except (OSError, ProxyRefused, ValueError) as exc:
+            # A ValueError: a name that is none (IDNA).
             raise Failure(self._unreachable(exc)) from exc
         if self._closed:
             connection.abort()
+            self._refuse_closed()
         self._connections.add(connection)
         connection.lost.add_done_callback(lambda _: self._connections.discard(connection))
         return connection
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Broken("the connections were closed")
 
     async def _open(self) -> Connection:
         connection = Connection(self._loop, self._read_seconds)
@@ -128,7 +148,7 @@ class Transport:
                 self._host,
                 self._port,
                 ssl=self._tls,
-                happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS,
+                **self._eyeballs,
             )
         else:
             target = None if self._tls is None else (self._host, self._port, self._tls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,13 +25,12 @@ async def through(proxy: Proxy, target: tuple[str, int, ssl.SSLContext] | None, 
     """
     loop = asyncio.get_running_loop()
     parts = urlsplit(proxy.url)
-    secure = parts.scheme == "https"
-    name, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    name, port = parts.hostname or "", parts.port or (443 if proxy.tls else 80)
     if target is None:
-        await loop.create_connection(lambda: connection, name, port, ssl=secure or None)
+        await loop.create_connection(lambda: connection, name, port, ssl=proxy.tls)
         return
     host, target_port, tls = target
-    transport, opening = await loop.create_connection(lambda: _Opening(loop), name, port, ssl=secure or None)
+    transport, opening = await loop.create_connection(lambda: _Opening(loop), name, port, ssl=proxy.tls)
     try:
         authority = f"[{host}]:{target_port}" if ":" in host else f"{host}:{target_port}"
         lines = {"Host": authority, **proxy.headers}
@@ -38,10 +38,15 @@ async def through(proxy: Proxy, target: tuple[str, int, ssl.SSLContext] | None, 
         transport.write(f"{head}\r\n".encode("latin-1"))
         await opening.opened
         inner = await loop.start_tls(transport, connection, tls, server_hostname=host)
-    except BaseException:
-        transport.abort()
+        if inner is None:
+            raise ProxyRefused("the proxy closed the connection")
+    except BaseException as exc:
+        # Before Python 3.13 a TLS connection inside one that fails, or is closed already, trips over itself.
+        with suppress(AttributeError, TypeError):
+            transport.abort()
+        if isinstance(exc, AttributeError | TypeError):
+            raise ProxyRefused(f"no TLS through the proxy: {exc.__context__ or exc}") from exc
         raise
-    assert inner is not None
     connection.connection_made(inner)
 
 

@@ -110,6 +110,14 @@ def test_lifted_or_ended_it_does_not_pass(clock: Clock, deadline: Deadline, miss
     assert missed == []
 
 
+def test_a_period_of_nothing_does_not_spin(clock: Clock, missed: list[float]) -> None:
+    restless = Deadline(cast("asyncio.AbstractEventLoop", clock), 0, lambda: missed.append(clock.now - 1000))
+    restless.set(1)
+    clock.pass_by(10)
+    assert missed == [1]
+    assert clock.made <= 102
+
+
 def test_it_may_be_set_again_by_what_it_calls(clock: Clock, missed: list[float]) -> None:
     def again() -> None:
         missed.append(clock.now - 1000)

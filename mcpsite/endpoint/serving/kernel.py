@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import anyio
@@ -47,8 +46,6 @@ from sessions_dynamo.store.session_operations import default_operations
 logger = logging.getLogger(__name__)
 
 TRANSPORT_KIND: Final = "streamable-http"
-MAX_REMEMBERED: Final = 8 * 1024
-"""Characters of what a client said of itself that are kept parsed."""
 Params = Mapping[str, Any] | None
 
 
@@ -160,18 +157,10 @@ def legacy_connection(request: ServedRequest, session_id: str, standalone: Chann
     )
     if stored is not None and stored.client_params_text is not None:
         text = stored.client_params_text
-        connection.client_params = _remembered(text) if len(text) <= MAX_REMEMBERED else _client_params(text)
+        connection.client_params = InitializeRequestParams.model_validate_json(text, by_name=False)
         if stored.initialized_at is not None:
             connection.initialized.set()
     return connection
-
-
-def _client_params(text: str) -> InitializeRequestParams:
-    return InitializeRequestParams.model_validate_json(text, by_name=False)
-
-
-# What a client says of itself is the same at each of its calls, and at those of others like it.
-_remembered: Final = lru_cache(maxsize=256)(_client_params)
 
 
 def modern_connection(route: InboundModernRoute) -> Connection:

@@ -6,6 +6,7 @@ Django closes a connection at the end of a request, in the thread that served it
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from contextvars import ContextVar
 from typing import Any, Final
@@ -18,6 +19,8 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+
+logger = logging.getLogger(__name__)
 
 _HANDLERS_THREADS: Final = "AnyIO worker thread"
 """What AnyIO calls the threads of the SDK's sync handlers."""
@@ -82,7 +85,9 @@ async def give_back() -> None:
                 # Not by the handlers' own limiter: all of them may be blocked, and this answer is none of them.
                 limiter = anyio.CapacityLimiter(count)
                 closers = (to_thread.run_sync(close_old_connections, limiter=limiter) for _ in range(count))
-                await asyncio.gather(*closers)
+                for failure in await asyncio.gather(*closers, return_exceptions=True):
+                    if failure is not None:
+                        logger.warning("a database connection could not be given back: %r", failure)
     if _open(_of_async_code) and (_closing.get(None) is None or _closing.get().done()):
         # What async handlers opened by way of Django's own a-methods, all of them in one thread: it may be busy for
         # another of them, and no answer waits for that.

@@ -21,6 +21,14 @@ def test_a_connection_serves_one_request_after_the_other(server: Gunicorn) -> No
         assert b"date: " in head
 
 
+def test_a_request_that_is_none_is_told_so_behind_another(server: Gunicorn) -> None:
+    client = server.connect()
+    client.request("hello")
+    assert client.response()[0] == 200
+    client.send(b"GET /hello HTTP/1.1\r\nno header\r\n\r\n")
+    assert client.response()[0] == 400
+
+
 def test_a_request_does_not_see_the_context_of_the_one_before(server: Gunicorn) -> None:
     client = server.connect()
     for _ in range(3):

@@ -95,11 +95,33 @@ def test_the_answer_to_head_is_its_head() -> None:
     assert answer.endswith(b"content-length: 2\r\n\r\n")
 
 
-def test_an_application_that_stops_behind_its_head_has_the_connection_closed() -> None:
+def test_an_application_that_stops_behind_its_head_is_an_error() -> None:
+    """Nothing of it has gone out yet."""
     transport = Transport()
     run(cycle(transport), START)
-    assert b"".join(transport.written).endswith(b"\r\n\r\n")
+    (answer,) = transport.written
+    assert answer.startswith(b"HTTP/1.1 500 ")
+
+
+def test_one_that_stops_in_its_body_has_the_connection_closed() -> None:
+    transport = Transport()
+    run(cycle(transport), STREAM, piece(b"first", more=True))
+    assert len(transport.written) == 1
     assert transport.closed
+
+
+def test_a_head_that_was_begun_twice_is_still_sent() -> None:
+    transport = Transport()
+    answering = cycle(transport)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        with pytest.raises(RuntimeError):
+            await send(START)
+        await send(piece(b"ok"))
+
+    asyncio.run(answering.run_asgi(application))
+    assert b"".join(transport.written).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_one_that_says_nothing_is_an_error_and_the_connection_goes_on() -> None:

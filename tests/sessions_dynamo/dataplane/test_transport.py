@@ -404,6 +404,26 @@ async def test_a_proxy_before_tls(authority: Authority, monkeypatch: pytest.Monk
         assert all("proxy-authorization" not in seen.headers for seen in server.seen)
 
 
+@pytest.mark.parametrize("target", ["right", "wrong", "closes"])
+async def test_a_proxy_that_is_spoken_to_in_tls(
+    target: str, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    strange = Authority(tmp_path / "other")
+    theirs = strange if target == "wrong" else authority
+    opens = cuts(b"HTTP/1.1 200 OK\r\n\r\n") if target == "closes" else tunnels
+    with serving(OK, tls=theirs.context()) as server, serving(opens, tls=authority.context()) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_CA_BUNDLE", authority.bundle)
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with plane() as ours:
+            if target == "right":
+                assert (await ours.request("GetItem", GET))["Item"] == {"id": {"S": "one"}}
+            else:
+                with pytest.raises((ProxyConnectionError, SSLError)):
+                    await ours.request("GetItem", GET)
+
+
 async def test_no_proxy_before_a_host_that_is_excepted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
