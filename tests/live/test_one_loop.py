@@ -215,7 +215,9 @@ def test_recycling_waits_for_no_open_stream(engine: tuple[str, str], tmp_path: P
             ended = pool.submit(stream.messages)
             began = time.monotonic()
             while not ended.done():
-                assert caller.request("ping").result == {}
+                answer = caller.request("ping")
+                # A connection that the worker had taken already is told to come back.
+                assert answer.status == 503 or answer.result == {}
             seconds = time.monotonic() - began
             assert ended.result() == []
         with holder.get(port, stream.cursor) as again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -195,8 +196,10 @@ def test_keys_of_state_that_cannot_be_counted_leave_the_rest_of_the_page(
 
 
 def test_the_address_holds_every_filter(dynamodb: DynamoDBClient, viewer: Client) -> None:
-    ours = put(60, prefix="ours", principal="alice", protocol_version="2025-11-25", client_params=_client("Inspector"))
-    put(5, prefix="other", principal="bob", protocol_version="2025-06-18", client_params=_client("curl"))
+    ours = put(
+        60, prefix="ours", principal="alice", protocol_version="2025-11-25", client_params_text=_client("Inspector")
+    )
+    put(5, prefix="other", principal="bob", protocol_version="2025-06-18", client_params_text=_client("curl"))
     today = datetime.now(UTC)
     query = {
         "status": "active",
@@ -240,8 +243,8 @@ def test_a_filter_that_finds_little_says_how_much_it_read_and_goes_on(
     dynamodb: DynamoDBClient, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_list, "MAX_ROWS", 16)
-    put(40, prefix="new", client_params=_client("curl"))
-    put(3, prefix="old", seconds=3600, client_params=_client("inspector"))
+    put(40, prefix="new", client_params_text=_client("curl"))
+    put(3, prefix="old", seconds=3600, client_params_text=_client("inspector"))
     ids: list[str] = []
     address, visits = f"{LIST}?client=inspector", 0
     while True:
@@ -340,7 +343,7 @@ def test_a_table_without_the_index_names_the_command_that_adds_it(
 def test_a_page_costs_at_most_a_query_a_shard_and_six_more(
     dynamodb: DynamoDBClient, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(700, client_params=_client("curl"))
+    put(700, client_params_text=_client("curl"))
     budget = {"Query": 8, "BatchGetItem": 6}
     for query, cost in (
         ({}, {"Query": 8, "BatchGetItem": 2}),
@@ -560,8 +563,8 @@ def test_what_dynamodb_refused_is_named_and_not_recorded_as_done(
     assert all(sessions.default_store().exists(session_id) for session_id in ids)
 
 
-def _client(name: str) -> dict[str, Any]:
-    return {"clientInfo": {"name": name, "version": "1"}}
+def _client(name: str) -> str:
+    return json.dumps({"clientInfo": {"name": name, "version": "1"}})
 
 
 def _hidden(text: str) -> list[tuple[str, list[str]]]:
