@@ -46,8 +46,8 @@ def test_another_engine_is_left_alone(engine: str) -> None:
     assert with_pool(database, 7) == database
 
 
-@pytest.mark.parametrize("missing", [{"psycopg"}, {"psycopg_pool"}, {"psycopg", "psycopg_pool"}], ids=" and ".join)
-def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: set[str]) -> None:
+@pytest.mark.parametrize("missing", [["psycopg"], ["psycopg_pool"], ["psycopg", "psycopg_pool"]], ids=" and ".join)
+def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: list[str]) -> None:
     monkeypatch.setattr(options, "find_spec", lambda name: None if name in missing else object())
     with pytest.raises(ImproperlyConfigured, match=r"pip install 'mcp-sessions\[postgresql\]'") as raised:
         with_pool(POSTGRESQL, 7)
