@@ -37,10 +37,10 @@ def with_pool(database: Mapping[str, Any], size: int) -> dict[str, Any]:
     if database["ENGINE"] != DJANGOS_ENGINE:
         return dict(database)
     options: dict[str, Any] = {**_PATIENCE, **database.get("OPTIONS", {})}
-    if size <= 0:
+    if not options.get("pool", size > 0):
         return {**database, "OPTIONS": options}
     _require("psycopg", "psycopg_pool")
-    options["pool"] = {
+    pool = {
         "min_size": 0,
         "max_size": size,
         "max_idle": IDLE_SECONDS,
@@ -49,7 +49,7 @@ def with_pool(database: Mapping[str, Any], size: int) -> dict[str, Any]:
         # request begins anew.
         "reconnect_timeout": WAIT_SECONDS,
     }
-    return {**database, "ENGINE": ENGINE, "OPTIONS": options}
+    return {**database, "ENGINE": ENGINE, "OPTIONS": {"pool": pool, **options}}
 
 
 def _require(*modules: str) -> None:

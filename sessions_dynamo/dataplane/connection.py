@@ -123,6 +123,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
+        if self._status >= HTTPStatus.OK:
+            self._deadline.set(self._read_seconds)
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)

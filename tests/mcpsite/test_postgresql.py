@@ -33,6 +33,18 @@ def test_options_of_the_url_win() -> None:
     assert database["OPTIONS"]["connect_timeout"] == 2
 
 
+@pytest.mark.parametrize("size", [0, 7])
+@pytest.mark.parametrize(
+    ("pool", "backend"),
+    [({"max_size": 2}, "mcpsite.postgresql"), (True, "mcpsite.postgresql"), (False, POSTGRESQL["ENGINE"])],
+    ids=["of its own", "by default", "none"],
+)
+def test_a_pool_of_the_settings_own_is_kept(pool: object, backend: str, size: int) -> None:
+    database = with_pool({**POSTGRESQL, "OPTIONS": {"pool": pool}}, size)
+    assert database["OPTIONS"]["pool"] == pool
+    assert database["ENGINE"] == backend
+
+
 def test_a_size_of_zero_is_djangos_own_engine_without_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "find_spec", lambda _: None)  # psycopg2, say
     database = with_pool(POSTGRESQL, 0)

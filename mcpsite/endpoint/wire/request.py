@@ -28,12 +28,7 @@ class DoorRequest(ASGIRequest):
 
     @cached_property
     def headers(self) -> CaseInsensitiveMapping[str]:  # type: ignore[override]
-        """Every header by its name in lower case, those with an underscore too: Django drops them."""
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self.scope["headers"]:
-            name, value = raw_name.decode("latin1").lower(), raw_value.decode("latin1")
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-        return CaseInsensitiveMapping(headers)
+        return CaseInsensitiveMapping(_received(self.scope))
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
@@ -43,7 +38,17 @@ class DoorRequest(ASGIRequest):
 
 
 def headers_of(request: HttpRequest) -> Mapping[str, str]:
-    """Every header by its name in lower case."""
+    """Every header by its name in lower case; under ASGI those with an underscore too, which Django drops."""
     if isinstance(request, DoorRequest):
         return request.headers
+    if isinstance(request, ASGIRequest):
+        return _received(request.scope)
     return {name.lower(): value for name, value in request.headers.items()}
+
+
+def _received(scope: Mapping[str, Any]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin1").lower(), raw_value.decode("latin1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers

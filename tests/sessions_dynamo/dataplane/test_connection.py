@@ -128,6 +128,22 @@ async def test_informational_answers_without_end_are_a_silence() -> None:
         await to.close()
 
 
+async def test_a_body_has_its_time_from_the_end_of_the_head() -> None:
+    head, body = FIRST.split(b"\r\n\r\n")
+
+    def hesitates(connection: socket.socket, _: Seen) -> bool:
+        for piece in (head, b"\r\n\r\n", body):
+            # Longer than the time to read, were it all one wait.
+            running.released.wait(0.6)
+            connection.sendall(piece)
+        return False
+
+    with serving(hesitates) as running:
+        to = transport(running.url, read_seconds=1.3)
+        assert (await post(to)).body == b"first"
+        await to.close()
+
+
 async def test_closed_it_opens_no_connection() -> None:
     with serving(stalls()) as server:
         to = transport(server.url)
