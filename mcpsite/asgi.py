@@ -9,8 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpsite.settings")
 # First of all: what is imported below needs the apps.
 django = get_asgi_application()
 
-from mcpsite.endpoint.door import ShortDoor  # noqa: E402
-from mcpsite.endpoint.lifespan import Lifespan  # noqa: E402
+from mcpsite.door.short_door import ShortDoor  # noqa: E402
+from mcpsite.lifespan import Lifespan  # noqa: E402
 from sessions_dynamo.tables.startup import prepare  # noqa: E402
 
 prepare()

@@ -6,8 +6,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from mcpsite.endpoint.door import short_door
-from mcpsite.endpoint.waiting.threads import in_thread
+from mcpsite.blocking.threads import in_thread
+from mcpsite.door.short_door import short_door
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.tables import setup
 

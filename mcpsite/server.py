@@ -11,8 +11,8 @@ from mcp_types import ToolAnnotations
 from pydantic import Field, JsonValue
 from typing_extensions import TypedDict
 
+from mcpsite.blocking.threads import in_thread
 from mcpsite.endpoint.tools import ServedRequest, Session, current_session, sent_arguments, tool_errors
-from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo import __version__, client
 from sessions_dynamo.store import session_items
 from sessions_dynamo.store.values import MAX_KEY_CHARACTERS

@@ -10,7 +10,7 @@ from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from mcpsite.endpoint.waiting.threads import in_thread
+from mcpsite.blocking.threads import in_thread
 
 PIECE_BYTES: Final = 64 * 1024
 

@@ -1,7 +1,9 @@
-"""Fixtures that give a test a DynamoDB of its own: an engine, unique table names, and the tables."""
+"""A DynamoDB of its own for a test: an engine, unique table names, and the tables. Coroutines are tests, too."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import secrets
 import signal
@@ -9,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -18,6 +20,7 @@ from django.test import Client, override_settings
 from pytest_django import Settings
 
 from sessions_dynamo.client import dynamodb as dynamodb_client
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.tables.setup import ensure_tables
 from tests.engines import DYNAMODB_LOCAL, ENGINES, EngineMissing
 from tests.iam import session as aws_calls
@@ -118,6 +121,27 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold the calls against the policies when all of them have been made."""
     items.sort(key=lambda item: item.path.name in LAST)
+
+
+PATIENCE_SECONDS = 90
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function on an event loop of its own, for a bounded time."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+
+    async def bounded(**arguments: Any) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await pyfuncitem.obj(**arguments)
+        finally:
+            await close_planes_of_this_loop()
+
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so the commands that they interrupt.

@@ -1,7 +1,7 @@
-"""Streamable HTTP as a Django view, over the SDK's kernel: the door, and the rooms behind it.
+"""Streamable HTTP as a Django view, over the SDK's kernel: its view, and the rooms behind it.
 
 A request goes one way: ``views`` (HTTP), its era's module, ``serving.kernel`` (the protocol, on the process's event
 loop), the store.
 """
 
-__all__ = ["access", "conf", "door", "lifespan", "loop", "response", "tools", "views", "waiting", "wire"]
+__all__ = ["access", "conf", "loop", "tools", "views", "wire"]

@@ -25,11 +25,11 @@ from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
 from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import headers, sse
 from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, json_answer, reply_body
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import default_operations
 

@@ -13,10 +13,10 @@ from anyio import to_thread
 from mcp.server.lowlevel import Server
 
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.serving.recorder import CallRecorder
 from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
+from sessions_dynamo.recorder import CallRecorder
 
 T = TypeVar("T")
 

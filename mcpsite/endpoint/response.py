@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import JSONRPCError
 
+from mcpsite.door.event_stream import EventStream
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop
 from mcpsite.endpoint.streams.outbox import Answer, Begin, Failure, Item, Outbox
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import json_answer
-
-
-class EventStream(StreamingHttpResponse):
-    """A response whose frames are taken from ``frames`` itself by whoever can close it in the task that reads it.
-
-    Django's own iterators leave an asynchronous generator to be closed later, by another task.
-    """
-
-    def __init__(self, frames: AsyncGenerator[bytes], outbox: Outbox) -> None:
-        super().__init__(frames, content_type=sse.CONTENT_TYPE)
-        self.frames = frames
-        self._outbox = outbox
-        self._loop = asyncio.get_running_loop()
-        self["Cache-Control"] = "no-cache, no-transform"
-        self["X-Accel-Buffering"] = "no"
-
-    def gone(self) -> None:
-        """The response ended, or no frame of it was ever taken."""
-        self._outbox.gone()
-
-    def close(self) -> None:
-        """The response ended, perhaps before any frame was taken."""
-        if not self._loop.is_closed():
-            # Django's own handler calls this in a thread.
-            self._loop.call_soon_threadsafe(self._outbox.gone)
-        super().close()
 
 
 async def respond(
@@ -90,7 +64,7 @@ def stream(
     frames = outbox.frames(
         conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds, farewell=sse.retry(conf.STREAM_RETRY_MS)
     )
-    return EventStream(frames, outbox)
+    return EventStream(frames, outbox.gone)
 
 
 def _whole(item: Item, *, statuses: bool) -> HttpResponse:

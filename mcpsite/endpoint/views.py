@@ -15,11 +15,11 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from mcp_types import INTERNAL_ERROR, JSONRPCRequest
 
+from mcpsite.door.short_door import short_door
 from mcpsite.endpoint import legacy, modern
 from mcpsite.endpoint.access.auth import Authenticator, authenticate
 from mcpsite.endpoint.access.origins import transport_security
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.door import short_door
 from mcpsite.endpoint.wire import headers
 from mcpsite.endpoint.wire.answers import error_answer, storage_error_answer
 from mcpsite.endpoint.wire.body import BodyTooLarge, LengthRequired, read_body

@@ -17,11 +17,11 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
+from mcpsite.door.event_stream import EventStream
+from mcpsite.door.request import DoorRequest
 from mcpsite.endpoint.conf import PUBLIC, conf
 from mcpsite.endpoint.loop import begun_loop, close_loop
-from mcpsite.endpoint.response import EventStream
 from mcpsite.endpoint.views import serve
-from mcpsite.endpoint.wire.request import DoorRequest
 from sessions_dynamo.staff import json_tree
 
 MAX_SECONDS: Final = 30.0

@@ -1,16 +1,27 @@
-"""The data planes of each running loop: found by the loop, closed when its owner says so."""
+"""The data planes of each running loop: found by the loop, driven on it, closed when its owner says so."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from contextlib import suppress
+from typing import TypeVar
 
 from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.dataplane.driver import drive
 from sessions_dynamo.dataplane.plane import DataPlane
+from sessions_dynamo.operations import Operation
+
+T = TypeVar("T")
 
 _planes: dict[asyncio.AbstractEventLoop, dict[str | None, DataPlane]] = {}
 _lock = threading.Lock()
+
+
+async def run(operation: Operation[T], *, region: str | None = None) -> T:
+    """The result of an operation, on the running loop, in the service's own region or another. Raises
+    ``StorageError``."""
+    return await drive(plane_of_this_loop(region), operation)
 
 
 def plane_of_this_loop(region: str | None = None) -> DataPlane:

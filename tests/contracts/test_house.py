@@ -99,12 +99,14 @@ def _box(module: str) -> str:
     package, *rest = module.split(".")
     if package == "sessions_dynamo":
         room = rest[0] if rest else ""
-        return {"templatetags": "staff"}.get(room, room if (ROOT / package / room).is_dir() and room else "ground")
+        return {"templatetags": "staff", "recorder": "workers"}.get(
+            room, room if (ROOT / package / room).is_dir() and room else "ground"
+        )
     if rest[:2] == ["endpoint", "conf"]:
         return "the endpoint's own ground"
     if rest[:1] == ["endpoint"]:
         return rest[1] if len(rest) > 1 and (ROOT / package / "endpoint" / rest[1]).is_dir() else "front"
-    return "try_it" if rest[:1] == ["try_it"] else "root"
+    return rest[0] if rest[:1] in (["try_it"], ["door"], ["blocking"]) else "root"
 
 
 def test_every_room_and_every_arrow_of_the_picture_is_there() -> None:

@@ -19,8 +19,8 @@ Roles = tuple[str, ...]
 SAYS_NOTHING: Final = (
     "mcpsite.asgi",
     "mcpsite.endpoint.access.origins",
-    "mcpsite.endpoint.door",
-    "mcpsite.endpoint.lifespan",
+    "mcpsite.door.short_door",
+    "mcpsite.lifespan",
     "mcpsite.endpoint.waiting",
     "mcpsite.lambda_handler",
     "mcpsite.static_files",

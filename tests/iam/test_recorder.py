@@ -15,9 +15,8 @@ from anyio import to_thread
 from botocore.stub import Stubber
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import client
-from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
+from sessions_dynamo.dataplane.loops import close_planes_of_this_loop, run
 from sessions_dynamo.dataplane.plane import DataPlane
 from sessions_dynamo.errors import TableMissing
 from sessions_dynamo.store.calls import recent_calls
@@ -90,7 +89,7 @@ def test_a_request_on_a_loop_is_recorded_with_the_callers_of_its_coroutine(
     monkeypatch.setitem(recorder._names, coroutine.__code__, "mcpsite.endpoint.legacy:request")
     asyncio.run(begin())
 
-    way = ["mcpsite.endpoint.waiting.storage:run", "sessions_dynamo.dataplane.driver:drive"]
+    way = ["sessions_dynamo.dataplane.loops:run", "sessions_dynamo.dataplane.driver:drive"]
     asked = {
         "service": "dynamodb",
         "operation": "Query",

@@ -6,10 +6,10 @@ import pytest
 
 from tests.iam.roles import OPERATE, READ_ONLY, ROLES, SERVE, Caller, UnknownCaller, caller
 
-MIDDLEWARE = "mcpsite.endpoint.door:ShortDoor.__call__"
+MIDDLEWARE = "mcpsite.door.short_door:ShortDoor.__call__"
 SHELL = "sessions_dynamo.staff.shell:page.<locals>.decorate.<locals>.guarded"
 SERVER = "sessions_dynamo.asgi_server:Server.serve"
-STORAGE = "mcpsite.endpoint.waiting.storage:run"
+STORAGE = "sessions_dynamo.dataplane.loops:run"
 DRIVE = "sessions_dynamo.dataplane.driver:drive"
 READY = "mcpsite.health:readyz"
 CONVERGE = "sessions_dynamo.staff.tables.pages:converge"
@@ -41,7 +41,7 @@ def test_a_thread_that_serves_is_not_its_starters() -> None:
 
 
 def test_a_task_of_the_endpoint_serves() -> None:
-    recorder = (SERVER, "mcpsite.endpoint.serving.recorder:CallRecorder._put", STORAGE, DRIVE)
+    recorder = (SERVER, "sessions_dynamo.recorder:CallRecorder._put", STORAGE, DRIVE)
 
     assert caller([recorder, (SETUP,)]).roles == (SERVE,)
 
@@ -51,7 +51,7 @@ def test_an_operation_that_a_test_drives_on_a_loop_is_nobodys_in_particular() ->
 
 
 def test_work_in_one_of_the_endpoints_threads_is_that_of_whoever_gave_it() -> None:
-    thread = ("mcpsite.endpoint.waiting.threads:in_thread.<locals>.call", "sessions_dynamo.tables.setup:reachable")
+    thread = ("mcpsite.blocking.threads:in_thread.<locals>.call", "sessions_dynamo.tables.setup:reachable")
 
     assert caller([thread, (SERVER, MIDDLEWARE, READY)]).roles == (SERVE, READ_ONLY)
 

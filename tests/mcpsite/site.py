@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django.core.asgi import get_asgi_application
 from django.utils.datastructures import CaseInsensitiveMapping
 
-from mcpsite.endpoint.door import Application, Send, ShortDoor
+from mcpsite.door.short_door import Application, Send, ShortDoor
 
 T = TypeVar("T")
 

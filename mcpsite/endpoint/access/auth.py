@@ -17,9 +17,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
+from mcpsite.blocking.database import given_back
+from mcpsite.blocking.threads import in_thread
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.waiting.database import given_back
-from mcpsite.endpoint.waiting.threads import in_thread
 from sessions_dynamo.conf import forget_on_change
 from sessions_dynamo.errors import StorageUnavailable
 

@@ -22,8 +22,8 @@ from django.utils import timezone
 from django_mcpz.bearer_tokens import auth
 from django_mcpz.bearer_tokens.models import Token
 
+from mcpsite.blocking.threads import in_thread
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.waiting.threads import in_thread
 
 MAX_REMEMBERED: Final = 10_000
 """Tokens; at more, the one that was checked longest ago is asked for again."""

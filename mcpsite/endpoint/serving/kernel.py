@@ -35,10 +35,10 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from mcpsite.blocking.database import given_back
 from mcpsite.endpoint.serving.request import ServedRequest
-from mcpsite.endpoint.waiting.database import given_back
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import Reply, storage_error_codes
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import default_operations

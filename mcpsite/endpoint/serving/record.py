@@ -8,11 +8,11 @@ from time import perf_counter
 from mcp_types import JSONRPCError, JSONRPCRequest
 
 from mcpsite.endpoint.serving.kernel import is_failure
-from mcpsite.endpoint.serving.recorder import CallRecorder
 from mcpsite.endpoint.serving.served import served_server
 from mcpsite.endpoint.wire.answers import Reply
 from sessions_dynamo import metrics
 from sessions_dynamo.conf import conf
+from sessions_dynamo.recorder import CallRecorder
 from sessions_dynamo.store.calls import Call, body_for_record
 
 MAX_NAME_CHARACTERS = 256

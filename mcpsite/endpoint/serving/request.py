@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from mcpsite.door.request import headers_of
 from mcpsite.endpoint.serving.session import Session
-from mcpsite.endpoint.waiting.storage import run
-from mcpsite.endpoint.wire.request import headers_of
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import SessionNotFound
 from sessions_dynamo.store.session_items import Session as StoredSession
 from sessions_dynamo.store.session_operations import SessionOperations

@@ -15,8 +15,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.core.exceptions import SynchronousOnlyOperation
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store import session_items, values
 from sessions_dynamo.store.session_items import Session as StoredSession

@@ -12,7 +12,7 @@ from typing import Any
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.running import Key
-from mcpsite.endpoint.waiting.storage import run
+from sessions_dynamo.dataplane.loops import run
 
 
 class AwaitedReplies:

@@ -8,8 +8,8 @@ from typing import Final
 
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.poller import Step
-from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.workers.bus import BusItem
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from mcp_types import INTERNAL_ERROR
 
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import encode, error_body
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
 
 SETTLE_SECONDS: Final = 3.0

@@ -13,9 +13,9 @@ from mcpsite.endpoint.streams.host import Host, Leased
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo import metrics, schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
 
 CONCURRENT_READS: Final = 8

@@ -17,9 +17,9 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent, Subsc
 from mcp.shared.subscriptions import ResourceUpdated, event_from_wire, event_to_notification
 
 from mcpsite.endpoint.streams.standalone import StandaloneStream
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_operations import SessionOperations
 

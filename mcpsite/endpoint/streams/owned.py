@@ -18,10 +18,10 @@ from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
 
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import Reply, encode, error_body
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import EventTooLarge, StorageError
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Event, cut

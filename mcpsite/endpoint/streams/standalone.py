@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.times import to_ms

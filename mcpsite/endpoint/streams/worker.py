@@ -27,10 +27,10 @@ from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.poller import Poller
 from mcpsite.endpoint.streams.running import Running, request_key
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
-from mcpsite.endpoint.waiting.storage import run
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.asgi_server.limits import Limits
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.session_operations import default_operations as default_sessions

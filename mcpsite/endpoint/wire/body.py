@@ -8,9 +8,9 @@ from typing import Final
 from django.http import HttpRequest
 from mcp_types import PARSE_ERROR
 
+from mcpsite.door.request import DoorRequest
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.wire.messages import InvalidMessage
-from mcpsite.endpoint.wire.request import DoorRequest
 
 # RFC 9110, section 8.6: digits alone, where int() would take "-1" or "1_0" too; and no more than it will read.
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mcp_types.version import is_version_at_least
 
-CONTENT_TYPE = "text/event-stream"
 KEEP_ALIVE = b": keep-alive\n\n"
 PRIMING_SINCE = "2025-11-25"
 """The first revision whose clients know an event without data."""

@@ -1,16 +1,13 @@
-"""A session in tables of the module's own, and coroutines as tests."""
+"""A session in tables of the module's own."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sessions_dynamo import schema
-from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.streams import StreamStore, default_store
@@ -18,26 +15,6 @@ from tests.mcpsite.endpoint.streams.support import new_session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-PATIENCE_SECONDS = 90
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine function on an event loop of its own, for a bounded time."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-
-    async def bounded(**arguments: Any) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await pyfuncitem.obj(**arguments)
-        finally:
-            await close_planes_of_this_loop()
-
-    names = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))
-    return True
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from mcp_types import INTERNAL_ERROR
 from pytest_django import Settings
 
 from mcpsite.endpoint import loop as loops
-from mcpsite.endpoint.lifespan import Lifespan
 from mcpsite.endpoint.loop import ServingLoop, begun_loop, close_loop, current_loop
+from mcpsite.lifespan import Lifespan
 from sessions_dynamo import client
 from sessions_dynamo.asgi_server.lifespan import RELEASE_CLIENTS
 from sessions_dynamo.dataplane.loops import plane_of_this_loop

@@ -12,8 +12,9 @@ from django.http.response import HttpResponseBase
 from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, ErrorData, JSONRPCError
 from pytest_django import Settings
 
+from mcpsite.door.event_stream import EventStream
 from mcpsite.endpoint.loop import ServingLoop, close_loop, current_loop
-from mcpsite.endpoint.response import EventStream, respond, stream
+from mcpsite.endpoint.response import respond, stream
 from mcpsite.endpoint.streams.outbox import Answer, Failure, Outbox
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo.errors import StorageUnavailable

@@ -1,9 +1,7 @@
-"""Coroutines as tests, short time-outs, and retries without their pauses."""
+"""Short time-outs, and retries without their pauses."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,23 +10,6 @@ from botocore.config import Config
 from botocore.retries.standard import ExponentialBackoff
 
 from sessions_dynamo import client
-
-PATIENCE_SECONDS = 60
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine function on an event loop of its own, for a bounded time."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-
-    async def bounded(**arguments: Any) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await pyfuncitem.obj(**arguments)
-
-    names = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))
-    return True
 
 
 @pytest.fixture(autouse=True)

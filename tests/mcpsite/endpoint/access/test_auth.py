@@ -17,9 +17,9 @@ from django_mcpz.bearer_tokens.models import Token
 from mcp_types import INTERNAL_ERROR
 from pytest_django import Settings
 
+from mcpsite.blocking import database
 from mcpsite.endpoint.access import bearer as tokens
 from mcpsite.endpoint.access.auth import principal_of
-from mcpsite.endpoint.waiting import database
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.peers import HANDSHAKE, InProcess, LegacyPeer, ModernPeer
 

@@ -19,8 +19,8 @@ from mcpsite.endpoint.streams.channels import RequestChannel
 from mcpsite.endpoint.streams.running import request_key
 from mcpsite.endpoint.streams.standalone import stream_id_of
 from mcpsite.endpoint.streams.worker import Worker
-from mcpsite.endpoint.waiting.storage import run
 from sessions_dynamo import schema
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.operations import Pause
 from sessions_dynamo.store.event_operations import EventOperations

@@ -10,9 +10,9 @@ from django.test import RequestFactory
 from mcp_types import PARSE_ERROR
 from pytest_django import Settings
 
+from mcpsite.door.request import DoorRequest
 from mcpsite.endpoint.wire.body import BodyTooLarge, LengthRequired, read_body
 from mcpsite.endpoint.wire.messages import InvalidMessage
-from mcpsite.endpoint.wire.request import DoorRequest
 
 LIMIT = 100
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextvars import Context
 from typing import Final
 
-from mcpsite.endpoint.waiting.storage import run
+from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store import batches, calls
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_operations import default_operations

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from mcpsite.endpoint.waiting.threads import MAX_THREADS, in_thread
+from mcpsite.blocking.threads import MAX_THREADS, in_thread
 from tests.mcpsite.endpoint.streams.support import until
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 MAX_THREADS: Final = 40
 
-_limiter: Final[RunVar[anyio.CapacityLimiter]] = RunVar("mcpsite.endpoint.waiting.threads")
+_limiter: Final[RunVar[anyio.CapacityLimiter]] = RunVar("mcpsite.blocking.threads")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

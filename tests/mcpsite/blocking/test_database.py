@@ -13,8 +13,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from pytest_django import Settings
 
-from mcpsite.endpoint.waiting import database
-from mcpsite.endpoint.waiting.threads import in_thread
+from mcpsite.blocking import database
+from mcpsite.blocking.threads import in_thread
 from tests.mcpsite.endpoint.streams.support import until
 from tests.mcpsite.peers import LegacyPeer
 
@@ -95,9 +95,7 @@ async def test_as_many_as_ran_at_once_are_closed(closed_on: list[int]) -> None:
 
 async def test_a_thread_of_ours_closes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[int] = []
-    monkeypatch.setattr(
-        "mcpsite.endpoint.waiting.threads.close_old_connections", lambda: closed.append(threading.get_ident())
-    )
+    monkeypatch.setattr("mcpsite.blocking.threads.close_old_connections", lambda: closed.append(threading.get_ident()))
     thread = await in_thread(threading.get_ident)
     assert closed == [thread]
 

@@ -29,8 +29,8 @@ _is_watched: Final[ContextVar[bool]] = ContextVar("is_watched", default=False)
 _lock: Final = threading.Lock()
 _of_handlers: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
 _of_async_code: Final[WeakSet[BaseDatabaseWrapper]] = WeakSet()
-_turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.endpoint.waiting.database")
-_closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.endpoint.waiting.database.closing")
+_turns: Final[RunVar[anyio.Lock]] = RunVar("mcpsite.blocking.database")
+_closing: Final[RunVar[asyncio.Task[None]]] = RunVar("mcpsite.blocking.database.closing")
 
 
 # A class, not a generator: each request enters it.

@@ -14,10 +14,9 @@ from django.http.response import HttpResponseBase
 from django.test import override_settings
 from django.urls import path, reverse
 
-from mcpsite.endpoint import door
-from mcpsite.endpoint.door import ShortDoor, short_door
-from mcpsite.endpoint.response import EventStream
-from mcpsite.endpoint.streams.outbox import Outbox
+from mcpsite.door import short_door as module
+from mcpsite.door.event_stream import EventStream
+from mcpsite.door.short_door import ShortDoor, short_door
 from tests.mcpsite.site import Connection
 
 seen: list[Any] = []
@@ -59,8 +58,7 @@ async def streaming(request: HttpRequest) -> HttpResponseBase:
             # In the task that reads it, or a cancel scope in it would break.
             seen.append(asyncio.current_task() is task)
 
-    outbox = Outbox(lambda: seen.append("gone"))
-    return EventStream(frames(), outbox)
+    return EventStream(frames(), lambda: seen.append("gone"))
 
 
 async def ordinary(request: HttpRequest) -> HttpResponse:
@@ -213,7 +211,7 @@ async def test_nothing_is_left_of_requests() -> None:
     for name in ("/plain", "/failing", "/streaming", "/waiting"):
         client = connection("GET", name)
         serving = asyncio.create_task(client.run())
-        await asyncio.sleep(2 * door.WATCH_SECONDS)
+        await asyncio.sleep(2 * module.WATCH_SECONDS)
         client.leave()
         await serving
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from mcpsite.endpoint.wire.request import DoorRequest, headers_of
+from mcpsite.door.request import DoorRequest, headers_of
 
 
 async def receive() -> Any:

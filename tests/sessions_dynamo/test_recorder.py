@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpsite.endpoint.serving import recorder as module
-from mcpsite.endpoint.serving.recorder import CallRecorder
+from sessions_dynamo import recorder as module
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.errors import StorageUnavailable
+from sessions_dynamo.recorder import CallRecorder
 from sessions_dynamo.store.calls import Call, recent_calls
 from sessions_dynamo.store.events import default_store
-from tests.mcpsite.conftest import Wire, on_both_engines
+from tests.sessions_dynamo.support import Wire
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -79,7 +79,6 @@ class Held:
         self.written += sum(len(items) for items in step.parameters["RequestItems"].values())
 
 
-@on_both_engines
 async def test_calls_are_written_25_to_a_request_and_the_rest_at_the_end(
     dynamodb: DynamoDBClient, wire: Wire, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 
-from mcpsite.endpoint.door import Application, Scope, Send
+from mcpsite.door.request import Receive
+from mcpsite.door.short_door import Application, Scope, Send
 from mcpsite.endpoint.loop import begun_loop, close_loop, current_loop
-from mcpsite.endpoint.wire.request import Receive
 from sessions_dynamo.asgi_server.lifespan import RELEASE_CLIENTS, STOP_AT
 from sessions_dynamo.dataplane.loops import start_plane_of_this_loop
 

@@ -17,8 +17,8 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, resolve, set_script_prefix, set_urlconf
 
-from mcpsite.endpoint.response import EventStream
-from mcpsite.endpoint.wire.request import DoorRequest, Receive
+from mcpsite.door.event_stream import EventStream
+from mcpsite.door.request import DoorRequest, Receive
 from sessions_dynamo.conf import forget_on_change
 
 Scope = dict[str, Any]

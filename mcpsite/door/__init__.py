@@ -1,0 +1,3 @@
+"""The short way in under ASGI, for views that ask for it: their requests, and responses that stream."""
+
+__all__ = ["event_stream", "request", "short_door"]
