@@ -43,6 +43,8 @@ class StandaloneStream:
         self._sequence = 0
         # Held from the start: a message that comes while the stream is taken over waits until it has been.
         self._lock = asyncio.Lock()
+        # The loop itself holds tasks weakly.
+        self._delivering: set[asyncio.Task[bool]] = set()
 
     async def start(self, cursor: str | None) -> None:
         """Take over, then send what came after ``cursor``; without one, what comes from now on.
@@ -67,9 +69,14 @@ class StandaloneStream:
     async def deliver(self, event_type: str, data: str) -> bool:
         """Make an event of a message of this worker's own and send it; ``False``, and nothing is stored, if the
         stream is no longer held. Raises ``StorageError``.
+
+        A sender that is cancelled meanwhile cancels none of it: what is stored and not counted would have its sequence
+        given to the next message, which is refused, and the stream ends.
         """
-        async with self._lock:
-            return await self._deliver([Waiting("", event_type, data)])
+        delivering = asyncio.create_task(self._deliver_own(Waiting("", event_type, data)))
+        self._delivering.add(delivering)
+        delivering.add_done_callback(self._delivered)
+        return await asyncio.shield(delivering)
 
     async def drain(self) -> bool:
         """Send what waits in the inbox; whether the stream is still held. Raises ``StorageError``."""
@@ -93,6 +100,15 @@ class StandaloneStream:
         for messages in _transactions(waiting):
             if not await self._deliver(messages):
                 return
+
+    async def _deliver_own(self, message: Waiting) -> bool:
+        async with self._lock:
+            return await self._deliver([message])
+
+    def _delivered(self, delivering: asyncio.Task[bool]) -> None:
+        self._delivering.discard(delivering)
+        if not delivering.cancelled():
+            delivering.exception()  # Whoever waits has it; it may be nobody.
 
     async def _deliver(self, messages: Sequence[Waiting]) -> bool:
         # What is taken when the client has left would reach no client that comes without a cursor.

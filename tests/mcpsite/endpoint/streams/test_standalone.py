@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,7 @@ from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
 from sessions_dynamo import schema
 from sessions_dynamo.errors import EventTooLarge, StorageError
-from sessions_dynamo.operations import Pause
+from sessions_dynamo.operations import Operation, Pause
 from sessions_dynamo.store.event_items import PART_BYTES
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
@@ -111,6 +111,32 @@ async def test_messages_sent_at_once_keep_sequences_without_a_gap(session: Sessi
         await asyncio.gather(*(send(worker, session, number) for number in range(20)))
         assert sorted(client.texts) == list(range(20))
         assert sequences(client) == list(range(1, 21))
+
+
+async def test_a_sender_that_is_cancelled_takes_nothing_from_the_stream(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message is stored already: were it not sent, the next one would have its place, and end the stream."""
+    stored, deliver = asyncio.Event(), StreamOperations.deliver
+
+    def slow(*args: Any) -> Operation[bool]:
+        is_delivered = yield from deliver(*args)
+        stored.set()
+        yield Pause(0.1)
+        return is_delivered
+
+    async with workers(1) as [worker]:
+        client = await get(worker, session)
+        with monkeypatch.context() as patch:
+            patch.setattr(StreamOperations, "deliver", slow)
+            sending = asyncio.create_task(send(worker, session, 0))
+            await stored.wait()
+            sending.cancel()
+            await asyncio.wait([sending])
+        assert sending.cancelled()
+        await send(worker, session, 1)
+        assert client.texts == [0, 1]
+        assert not client.has_ended
 
 
 async def test_sessions_have_streams_of_their_own(session: Session) -> None:
