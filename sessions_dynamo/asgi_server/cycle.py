@@ -14,6 +14,7 @@ class Cycle(RequestResponseCycle):
 
     def __init__(self, *, transport: asyncio.Transport, **rest: Any) -> None:
         self._line = _Line(transport)
+        self._ends_with_connection = False
         super().__init__(transport=cast("asyncio.Transport", self._line), **rest)
 
     async def run_asgi(self, app: ASGI3Application) -> None:
@@ -37,18 +38,28 @@ class Cycle(RequestResponseCycle):
         """Send; to a client that has left it does nothing, but lets the loop go on."""
         if message["type"] == "http.response.start":
             self._line.hold()
+            self._choose_end([name for name, _ in message.get("headers", ())])
             await super().send(message)
             return
+        if self._ends_with_connection and message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
         await super().send(message)
         self._line.release()
         # Closing: nothing is lost officially before the loop has had a turn.
         if self.disconnected or self.transport.is_closing():
             await asyncio.sleep(0)
 
+    def _choose_end(self, names: list[bytes]) -> None:
+        """Chunks are for HTTP/1.1 alone (RFC 9112, section 6.1): an older client reads until the connection closes."""
+        if self.scope["http_version"] == "1.0" and not self.response_started:
+            self._ends_with_connection = b"content-length" not in map(bytes.lower, names)
+            self.chunked_encoding = False if self._ends_with_connection else None
+
     async def _give_up(self) -> None:
         if self.response_started and self._line.drop():
             # Nothing of it has gone out.
             self.response_started, self.chunked_encoding, self.expected_content_length = False, None, 0
+            self._ends_with_connection = False
         if self.response_started:
             self.transport.close()
         else:

@@ -239,7 +239,8 @@ class Protocol(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            # RFC 9110, section 10.1.1: to HTTP/1.0 there is no such answer, and it would be taken for the last one.
+            expect_100_continue=self.expect_100_continue and version != "1.0",
             keep_alive=version != "1.0" and self.parser.should_keep_alive() and not state.stopping,
             on_response=self.on_response_complete,
         )

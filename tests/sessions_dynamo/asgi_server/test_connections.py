@@ -153,6 +153,23 @@ def test_http_1_0_is_answered_and_closed(server: Gunicorn) -> None:
     assert client.rest().endswith(b"hello 127.0.0.1 http")
 
 
+def test_http_1_0_gets_a_stream_without_chunks(server: Gunicorn) -> None:
+    client = server.connect()
+    client.send(b"GET /stream HTTP/1.0\r\n\r\n")
+    head = client.read_until(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert client.read_until(b"\n\n") == b": open\n\n"
+
+
+def test_http_1_0_is_not_told_to_continue(server: Gunicorn) -> None:
+    client = server.connect()
+    client.send(b"POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab")
+    said = client.rest()
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.endswith(b"\r\n\r\n2")
+
+
 def test_an_application_that_fails_is_a_500_with_its_traceback(server: Gunicorn) -> None:
     before = server.log.count("RuntimeError: broken")
     assert server.get("broken") == (500, b"Internal Server Error")

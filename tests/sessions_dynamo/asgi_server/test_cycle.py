@@ -32,7 +32,7 @@ class Transport:
 
 def cycle(transport: Transport, method: str = "POST", *, keep_alive: bool = True) -> Cycle:
     return Cycle(
-        scope={"method": method, "path": "/"},
+        scope={"method": method, "path": "/", "http_version": "1.1"},
         transport=cast("asyncio.Transport", transport),
         flow=SimpleNamespace(write_paused=False, resume_reading=lambda: None),
         logger=logging.getLogger(__name__),
@@ -93,6 +93,17 @@ def test_the_answer_to_head_is_its_head() -> None:
     run(cycle(transport, "HEAD"), START, piece(b""))
     (answer,) = transport.written
     assert answer.endswith(b"content-length: 2\r\n\r\n")
+
+
+def test_to_http_1_0_the_connections_end_is_the_bodys() -> None:
+    transport = Transport()
+    answering = cycle(transport, keep_alive=False)
+    answering.scope["http_version"] = "1.0"
+    run(answering, STREAM, piece(b"first", more=True), piece(b"second", more=True), piece(b""))
+    head, _, body = b"".join(transport.written).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"firstsecond"
+    assert transport.closed
 
 
 def test_an_application_that_stops_behind_its_head_is_an_error() -> None:
