@@ -36,7 +36,7 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send; to a client that has left it does nothing, but lets the loop go on."""
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not self.response_started:
             self._line.hold()
             self._choose_end([name for name, _ in message.get("headers", ())])
             await super().send(message)
@@ -51,7 +51,7 @@ class Cycle(RequestResponseCycle):
 
     def _choose_end(self, names: list[bytes]) -> None:
         """Chunks are for HTTP/1.1 alone (RFC 9112, section 6.1): an older client reads until the connection closes."""
-        if self.scope["http_version"] == "1.0" and not self.response_started:
+        if self.scope["http_version"] == "1.0":
             self._ends_with_connection = b"content-length" not in map(bytes.lower, names)
             self.chunked_encoding = False if self._ends_with_connection else None
 
@@ -93,9 +93,10 @@ class _Line:
             self._transport.write(head + data)
 
     def drop(self) -> bool:
-        """Forget what is held; whether anything was."""
-        held, self._head = self._head, b""
-        return held != b""
+        """Forget what is held; whether anything was, or was about to be: a head that could not be written."""
+        held, self._head = self._is_held or self._head != b"", b""
+        self._is_held = False
+        return held
 
     def release(self) -> None:
         """Write what is still held: the answer to a HEAD request has no body."""

@@ -114,6 +114,20 @@ def test_an_application_that_stops_behind_its_head_is_an_error() -> None:
     assert answer.startswith(b"HTTP/1.1 500 ")
 
 
+def test_a_head_that_cannot_be_written_is_an_error() -> None:
+    transport = Transport()
+    run(cycle(transport), {**STREAM, "headers": [(b"x-name", b"a\x01b")]})
+    (answer,) = transport.written
+    assert answer.startswith(b"HTTP/1.1 500 ")
+
+
+def test_a_head_behind_the_first_piece_is_no_second_answer() -> None:
+    transport = Transport()
+    run(cycle(transport), STREAM, piece(b"first", more=True), STREAM)
+    assert len(transport.written) == 1
+    assert transport.closed
+
+
 def test_one_that_stops_in_its_body_has_the_connection_closed() -> None:
     transport = Transport()
     run(cycle(transport), STREAM, piece(b"first", more=True))
