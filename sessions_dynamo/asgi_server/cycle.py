@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseStartEvent
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
@@ -38,7 +38,7 @@ class Cycle(RequestResponseCycle):
         """Send; to a client that has left it does nothing, but lets the loop go on."""
         if message["type"] == "http.response.start" and not self.response_started:
             self._line.hold()
-            self._choose_end([name for name, _ in message.get("headers", ())])
+            self._choose_end(message)
             await super().send(message)
             return
         if self._ends_with_connection and message["type"] == "http.response.body":
@@ -49,10 +49,10 @@ class Cycle(RequestResponseCycle):
         if self.disconnected or self.transport.is_closing():
             await asyncio.sleep(0)
 
-    def _choose_end(self, names: list[bytes]) -> None:
+    def _choose_end(self, start: HTTPResponseStartEvent) -> None:
         """Chunks are for HTTP/1.1 alone (RFC 9112, section 6.1): an older client reads until the connection closes."""
         if self.scope["http_version"] == "1.0":
-            self._ends_with_connection = b"content-length" not in map(bytes.lower, names)
+            self._ends_with_connection = all(name.lower() != b"content-length" for name, _ in start.get("headers", ()))
             self.chunked_encoding = False if self._ends_with_connection else None
 
     async def _give_up(self) -> None:

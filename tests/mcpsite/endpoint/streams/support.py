@@ -22,7 +22,7 @@ from sessions_dynamo.store.sessions import default_store
 
 LATEST, OLDER = "2025-11-25", "2025-06-18"
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 
 # --- What a client reads --------------------------------------------------------------------------------------

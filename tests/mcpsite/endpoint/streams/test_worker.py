@@ -276,7 +276,7 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Ses
         while is_stuck and (stream_id_of(session) in event_id or session_id != session.session_id):
             yield Pause(0.01)
 
-    async with workers(2, lease=0.4) as [here, there], AsyncExitStack() as faults:
+    async with workers(2, lease=1.0) as [here, there], AsyncExitStack() as faults:
         stream, client = owned(here, session)
         await stream.emit(log(1))
         other, follower = new_session(), Peer()
@@ -287,7 +287,7 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Ses
         faults.enter_context(before(EventOperations, "after", hang))
         await theirs.emit(log(2))
         await there.resume(session, client.cursor, follower.outbox)
-        await asyncio.sleep(1)
+        await asyncio.sleep(2.5)
         held = store.lease(session.session_id, stream.stream_id)
         assert held is not None
         assert held.expires > schema.now_ms()
