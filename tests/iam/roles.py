@@ -18,11 +18,11 @@ Roles = tuple[str, ...]
 
 SAYS_NOTHING: Final = (
     "mcpsite.asgi",
-    "mcpsite.endpoint.access.origins",
+    "mcpsite.blocking",
     "mcpsite.door.short_door",
-    "mcpsite.lifespan",
-    "mcpsite.endpoint.waiting",
+    "mcpsite.endpoint.access.origins",
     "mcpsite.lambda_handler",
+    "mcpsite.lifespan",
     "mcpsite.static_files",
     "sessions_dynamo.asgi_server",
     "sessions_dynamo.staff.shell",
@@ -34,6 +34,8 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "mcpsite.health:readyz": (SERVE, READ_ONLY),
     "mcpsite.server": (SERVE,),
     "mcpsite.try_it": (SERVE,),
+    # A task of a process that serves.
+    "sessions_dynamo.recorder": (SERVE,),
     # A thread of a process that serves; sessions_expire has metrics too.
     "sessions_dynamo.metrics.reporter": (SERVE, OPERATE),
     # DYNAMODB_CREATE_TABLES, which the embedded DynamoDB has on.
