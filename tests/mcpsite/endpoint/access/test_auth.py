@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -288,6 +289,10 @@ def test_an_async_callable_gives_its_connection_back(
 
     monkeypatch.setattr(database, "close_old_connections", close)
     assert LegacyPeer(InProcess(), {"X-Name": "nobody"}).request("initialize", HANDSHAKE).status == 401
+    # No answer waits for it.
+    ends = time.monotonic() + 30
+    while not closed and time.monotonic() < ends:
+        time.sleep(0.01)
     assert len(closed) == 1
     assert LegacyPeer(InProcess(), {"X-Name": "ann"}).request("initialize", HANDSHAKE).status == 200
     assert len(set(closed)) == 1
