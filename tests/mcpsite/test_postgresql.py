@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import ConnectionHandler
 
 from mcpsite.postgresql import options
 from mcpsite.postgresql.options import with_pool
@@ -64,6 +68,46 @@ def test_without_the_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ImproperlyConfigured, match=r"pip install 'mcp-sessions\[postgresql\]'") as raised:
         with_pool(POSTGRESQL, 7)
     assert all(name in str(raised.value) for name in missing)
+
+
+def _takes_connections_and_nothing_else(listener: socket.socket, taken: list[int]) -> None:
+    """A proxy whose database is down: it lets everybody in, and closes at the first query."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.recv(8192)
+            taken.append(1)
+            authenticated, ready = b"R\0\0\0\x08\0\0\0\0", b"Z\0\0\0\x05I"
+            settings = b"S\0\0\0\x19client_encoding\0UTF8\0" + b"S\0\0\0\x11TimeZone\0UTC\0"
+            connection.sendall(authenticated + settings + ready)
+            connection.recv(8192)
+
+
+def test_a_proxy_whose_database_is_down_is_tried_now_and_then_and_not_for_ever() -> None:
+    taken: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_takes_connections_and_nothing_else, args=(listener, taken), daemon=True).start()
+        name = {**POSTGRESQL, "HOST": "127.0.0.1", "PORT": listener.getsockname()[1], "USER": "site"}
+        options = {"sslmode": "disable", "gssencmode": "disable", "pool": {"min_size": 0, "max_size": 1, "timeout": 1}}
+        connection: Any = ConnectionHandler({"default": with_pool({**name, "OPTIONS": options}, 1)})["default"]
+        failures: list[BaseException] = []
+
+        def connect() -> None:
+            try:
+                connection.get_new_connection(connection.get_connection_params())
+            except psycopg.OperationalError as exc:
+                failures.append(exc)
+
+        connecting = threading.Thread(target=connect, daemon=True)
+        connecting.start()
+        connecting.join(20)
+        listener.shutdown(socket.SHUT_RDWR)
+        connection.close_pool()
+    assert failures
+    assert len(taken) < 20
 
 
 def _database(tmp_path: Path, **env: str) -> dict[str, Any]:
