@@ -194,9 +194,10 @@ class SessionOperations:
         """Add to a counter, at once and atomically, and return its new value; a counter begins at 0.
 
         A lost answer makes the AWS client ask again, which may count twice. Raises ``SessionNotFound`` if the session
-        ended meanwhile, ``InvalidState`` for a name that is no key.
+        ended meanwhile, ``InvalidState`` for a name that is no key or a number that is not whole.
         """
         values.check_key(name)
+        values.check_count(by)
         new = yield from self._update(session, Update(self._activity(session), counter=(name, by)), returning=True)
         session.counters[name] = int(new["counters"]["M"][name]["N"])
         return session.counters[name]

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from numbers import Integral
 from typing import Any, Final
 
 from sessions_dynamo.errors import InvalidState
 
 MAX_KEY_CHARACTERS = 256
+MAX_COUNT = 10**38 - 1
+"""DynamoDB's numbers have 38 digits."""
 MAX_DEPTH = 500
 """Levels of nesting: what one stack can write, a deeper one must still be able to read."""
 
@@ -74,3 +77,9 @@ def check_key(key: object) -> str:
     except UnicodeEncodeError as exc:
         raise InvalidState("The key holds a lone surrogate: send well-formed strings.") from exc
     return key
+
+
+def check_count(by: object) -> None:
+    """Raise ``InvalidState`` for what no counter can be changed by: only whole numbers of up to 38 digits are read."""
+    if isinstance(by, bool) or not isinstance(by, Integral) or abs(int(by)) > MAX_COUNT:
+        raise InvalidState("A counter is changed by a whole number of at most 38 digits.")

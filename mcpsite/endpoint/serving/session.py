@@ -100,6 +100,7 @@ class Session:
         """Add to a counter, at once and exactly whatever other workers do; the new value."""
         with tool_errors():
             values.check_key(name)
+            values.check_count(by)
             return await run(self._store.incr(await self._ensure_stored(), name, by))
 
     async def aget(self, key: str, default: Any = None) -> Any:

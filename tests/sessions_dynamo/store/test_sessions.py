@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -262,6 +263,14 @@ def test_a_counter_begins_at_zero_and_returns_its_new_value(session_store: Sessi
     assert session_store.incr(session, "big", 10**30) == 10**30
     assert session.counters == session_store.load("abc").counters
     assert session.counters == {"runs": 13, "other.name#1": -2, "big": 10**30}
+
+
+@pytest.mark.parametrize("by", [0.5, 1.0, True, "1", None, 10**38, -(10**38)])
+def test_a_counter_is_changed_by_what_can_be_read_again_alone(session_store: SessionStore, by: Any) -> None:
+    session = session_store.create()
+    with pytest.raises(InvalidState, match="whole number"):
+        session_store.incr(session, "runs", by)
+    assert session_store.load(session.session_id).counters == {}
 
 
 def test_a_counter_counts_what_another_worker_added(session_store: SessionStore) -> None:
