@@ -52,10 +52,12 @@ class ReplyOperations:
         found: dict[tuple[str, str], str] = {}
         for item in (yield from batches.get(self._table, keys)):
             request_id = item["event_id"]["S"].removeprefix(schema.REPLY_PREFIX)
-            found[item["session_id"]["S"], request_id] = yield from self._text(item)
+            if (text := (yield from self._text(item))) is not None:
+                found[item["session_id"]["S"], request_id] = text
         return found
 
-    def _text(self, item: Item) -> Operation[str]:
+    def _text(self, item: Item) -> Operation[str | None]:
+        """What an answer says; ``None`` while it is being deleted, which takes its parts one by one."""
         text: str = item["data"]["S"]
         if "parts" not in item:
             return text
@@ -63,6 +65,8 @@ class ReplyOperations:
         keys = [_part_key(session_id, parts_id, number) for number in range(1, int(item["parts"]["N"]) + 1)]
         parts = yield from batches.get(self._table, keys)
         found = {part["event_id"]["S"]: part["data"]["S"] for part in parts}
+        if len(found) < len(keys):
+            return None
         return text + "".join(found[key["event_id"]["S"]] for key in keys)
 
 

@@ -507,6 +507,19 @@ def test_large_answers_to_one_request_do_not_mix(store: StreamStore) -> None:
     assert store.replies.get([(SESSION, "s-1")]) == {(SESSION, "s-1"): texts[taken.index(True)]}
 
 
+def test_an_answer_that_is_being_deleted_hides_no_other(store: StreamStore) -> None:
+    store.replies.put(SESSION, "s-1", "x" * (PART_BYTES + 1))
+    store.replies.put(SESSION, "s-2", "{}")
+    (part,) = [
+        item
+        for item in raw_items(store.events.dynamodb, store.events.table)
+        if "data" in item and item["data"]["S"] == "x"
+    ]
+    key = {name: part[name] for name in ("session_id", "event_id")}
+    store.events.dynamodb.delete_item(TableName=store.events.table, Key=key)
+    assert store.replies.get([(SESSION, "s-1"), (SESSION, "s-2")]) == {(SESSION, "s-2"): "{}"}
+
+
 def test_answers_expire_together_with_their_parts(store: StreamStore, clock: Clock) -> None:
     store.replies.put(SESSION, "s-1", "x" * (PART_BYTES + 1))
     ttls = {item["ttl"]["N"] for item in raw_items(store.events.dynamodb, store.events.table)}
