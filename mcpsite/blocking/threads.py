@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import anyio
 from anyio import to_thread
 from anyio.lowlevel import RunVar
 from django.db import close_old_connections
+
+from sessions_dynamo.tasks import to_its_end
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,11 +40,8 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
             close_old_connections()
 
     # In a task of its own: AnyIO would give back the place of a call whose caller is cancelled.
-    running = asyncio.create_task(to_thread.run_sync(call, limiter=_our_limiter()))
-    _running.add(running)
-    running.add_done_callback(_ended)
     try:
-        return await asyncio.shield(running)
+        return await to_its_end(to_thread.run_sync(call, limiter=_our_limiter()))
     finally:
         is_wanted = False
         _adopt(context)
@@ -51,16 +49,6 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 class _Unwanted(Exception):
     """Nobody waits for the call any more."""
-
-
-_running: Final[set[asyncio.Task[Any]]] = set()
-"""The loop itself holds tasks weakly."""
-
-
-def _ended(running: asyncio.Task[Any]) -> None:
-    _running.discard(running)
-    if not running.cancelled():
-        running.exception()  # Whoever waits for it raises it; a caller that was cancelled does not.
 
 
 def _our_limiter() -> anyio.CapacityLimiter:

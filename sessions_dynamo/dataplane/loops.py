@@ -11,6 +11,7 @@ from sessions_dynamo.conf import forget_on_change
 from sessions_dynamo.dataplane.driver import drive
 from sessions_dynamo.dataplane.plane import DataPlane
 from sessions_dynamo.operations import Operation
+from sessions_dynamo.tasks import kept
 
 T = TypeVar("T")
 
@@ -38,9 +39,7 @@ def start_plane_of_this_loop() -> None:
 
     Returns at once; what fails, the first request tries again and raises.
     """
-    task = asyncio.create_task(plane_of_this_loop().start(), name="dataplane-start")
-    _tasks.add(task)
-    task.add_done_callback(_ended)
+    kept(plane_of_this_loop().start(), name="dataplane-start")
 
 
 async def close_planes_of_this_loop() -> None:
@@ -69,22 +68,11 @@ def _forget() -> None:
     for loop, planes in forgotten.items():
         for plane in planes.values():
             with suppress(RuntimeError):  # The loop has ended.
-                loop.call_soon_threadsafe(_closing, loop, plane)
+                loop.call_soon_threadsafe(_close, plane)
 
 
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def _closing(loop: asyncio.AbstractEventLoop, plane: DataPlane) -> None:
-    task = loop.create_task(plane.close())
-    _tasks.add(task)
-    task.add_done_callback(_ended)
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    _tasks.discard(task)
-    if not task.cancelled():
-        task.exception()  # Nobody waits for it.
+def _close(plane: DataPlane) -> None:
+    kept(plane.close())
 
 
 forget_on_change(_forget, "DYNAMODB_", "AWS_")

@@ -25,6 +25,7 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import EventTooLarge, StorageError
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Event, cut
+from sessions_dynamo.tasks import to_its_end
 from sessions_dynamo.workers.stream_operations import Lease
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,6 @@ class OwnedStream:
         self._owes = False
         """Whether there were messages whose sender does not wait to hear that they are stored."""
         self._storing: asyncio.Task[None] | None = None
-        self._flushing: set[asyncio.Task[None]] = set()
         self._sequence = 0
         self._opened = False
         self._finished = False
@@ -150,15 +150,7 @@ class OwnedStream:
 
     async def _flush(self) -> None:
         """Store and send all that waits. A handler that is cancelled meanwhile cancels none of it."""
-        flushing = asyncio.create_task(self._flush_all())
-        self._flushing.add(flushing)
-        flushing.add_done_callback(self._flushed)
-        await asyncio.shield(flushing)
-
-    def _flushed(self, flushing: asyncio.Task[None]) -> None:
-        self._flushing.discard(flushing)
-        if not flushing.cancelled():
-            flushing.exception()  # Whoever waits has it; it may be nobody.
+        await to_its_end(self._flush_all())
 
     async def _flush_all(self) -> None:
         # All that came while a batch was being stored is in the next.

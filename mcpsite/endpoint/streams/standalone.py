@@ -20,6 +20,7 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.times import to_ms
+from sessions_dynamo.tasks import to_its_end
 from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
 
 
@@ -43,8 +44,6 @@ class StandaloneStream:
         self._sequence = 0
         # Held from the start: a message that comes while the stream is taken over waits until it has been.
         self._lock = asyncio.Lock()
-        # The loop itself holds tasks weakly.
-        self._delivering: set[asyncio.Task[bool]] = set()
 
     async def start(self, cursor: str | None) -> None:
         """Take over, then send what came after ``cursor``; without one, what comes from now on.
@@ -73,10 +72,7 @@ class StandaloneStream:
         A sender that is cancelled meanwhile cancels none of it: what is stored and not counted would have its sequence
         given to the next message, which is refused, and the stream ends.
         """
-        delivering = asyncio.create_task(self._deliver_own(Waiting("", event_type, data)))
-        self._delivering.add(delivering)
-        delivering.add_done_callback(self._delivered)
-        return await asyncio.shield(delivering)
+        return await to_its_end(self._deliver_own(Waiting("", event_type, data)))
 
     async def drain(self) -> bool:
         """Send what waits in the inbox; whether the stream is still held. Raises ``StorageError``."""
@@ -104,11 +100,6 @@ class StandaloneStream:
     async def _deliver_own(self, message: Waiting) -> bool:
         async with self._lock:
             return await self._deliver([message])
-
-    def _delivered(self, delivering: asyncio.Task[bool]) -> None:
-        self._delivering.discard(delivering)
-        if not delivering.cancelled():
-            delivering.exception()  # Whoever waits has it; it may be nobody.
 
     async def _deliver(self, messages: Sequence[Waiting]) -> bool:
         # What is taken when the client has left would reach no client that comes without a cursor.
