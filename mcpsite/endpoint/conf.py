@@ -15,6 +15,8 @@ class EndpointSettings(Settings):
     """The settings of ``mcpsite.endpoint``. Times are in seconds unless the name says otherwise."""
 
     MCP_SERVER = Setting(str, "mcpsite.server:mcp")
+    MCP_SESSION_ARGUMENT = Setting(str, "session_id")
+    """By which argument of a tool a client without sessions names its own; empty offers it with no tool."""
     MCP_AUTH = Setting(str, derived=lambda project: PUBLIC if project.DEBUG else "")
     """Outside DEBUG there is no default: somebody must decide."""
     MCP_ALLOW_PUBLIC = Setting(bool, derived=lambda project: bool(project.DEBUG))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 
+from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.serving.session import Session, tool_errors
+from sessions_dynamo.errors import SessionNotFound
+
+DEFAULT_ARGUMENT: Final = "session_id"
+"""What names a session in tools that have such an argument themselves, where ``MCP_SESSION_ARGUMENT`` is empty."""
+
+MAX_SHOWN: Final = 64
+"""Characters of what was sent that an error repeats."""
 
 
 async def sent_arguments(ctx: Context) -> dict[str, Any]:
@@ -23,11 +31,21 @@ async def sent_arguments(ctx: Context) -> dict[str, Any]:
 async def current_session(ctx: Context) -> Session:
     """The session of the call: a dependency for tools, ``Annotated[Session, Resolve(current_session)]``.
 
-    A handle that names no live session of the caller is a tool error.
+    The client's own; for a client without sessions the one that its argument names, or a new one. An argument that
+    names no live session of the caller is a tool error.
     """
     request = ctx.request_context.request
     if not isinstance(request, ServedRequest):
         raise ToolError("There is no session here: this tool needs the site's own endpoint.")
-    arguments = (ctx.request_context.params or {}).get("arguments") or {}
+    name, handle = conf.MCP_SESSION_ARGUMENT or DEFAULT_ARGUMENT, request.handle
+    if handle is None:
+        # The tool has the argument itself.
+        handle = ((ctx.request_context.params or {}).get("arguments") or {}).get(name)
     with tool_errors():
-        return await request.session(arguments.get("session_id"))
+        try:
+            return await request.session(handle)
+        except SessionNotFound as exc:
+            raise ToolError(
+                f"{name}={str(handle)[:MAX_SHOWN]!r} names no session of yours: it does not exist, has ended, or belongs"
+                f" to another caller. Pass what an earlier call returned, or leave {name} out to begin a new session."
+            ) from exc

@@ -26,6 +26,8 @@ class ServedRequest:
         self.stored = stored
         """The client's own session, by ``Mcp-Session-Id``; ``None`` for a client without sessions."""
         self.headers: Mapping[str, str] = headers_of(http)
+        self.handle: object = None
+        """How the client named its session beside the tool's own arguments, if it did."""
         self._store = store
         self.used_session: Session | None = Session(store, principal, stored) if stored else None
 

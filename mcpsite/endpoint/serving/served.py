@@ -21,11 +21,12 @@ from mcp.server.subscriptions import ListenHandler, SubscriptionBus
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
 
 
-def load_server(path: str) -> Server[Any]:
-    """The low-level server behind the object at ``package.module:attribute``.
+def load_server(path: str) -> MCPServer[Any] | Server[Any]:
+    """The server object at ``package.module:attribute``.
 
     Raises ``ImportError``, ``AttributeError``, ``ValueError`` for a path without a colon, ``TypeError`` for an
     object that is no server.
@@ -36,10 +37,14 @@ def load_server(path: str) -> Server[Any]:
     target: Any = import_module(module_name)
     for name in attribute.split("."):
         target = getattr(target, name)
+    if not isinstance(target, MCPServer | Server):
+        raise TypeError(f"it is a {type(target).__name__}")
+    return target
+
+
+def _low_level(target: MCPServer[Any] | Server[Any]) -> Server[Any]:
     if isinstance(target, Server):
         return target
-    if not isinstance(target, MCPServer):
-        raise TypeError(f"it is a {type(target).__name__}")
     # The public way to an MCPServer's low-level server: its HTTP app's session manager holds it.
     target.streamable_http_app()
     server: Server[Any] = target.session_manager.app
@@ -49,7 +54,9 @@ def load_server(path: str) -> Server[Any]:
 @cache
 def served_server() -> Server[Any]:
     """The process's server object, made fit for many workers."""
-    server = load_server(conf.MCP_SERVER)
+    target = load_server(conf.MCP_SERVER)
+    server = _low_level(target)
+    _offer_session(target, server)
     _share_request_state(server)
     _remember_settings(server)
     return server
@@ -66,6 +73,13 @@ def request_state_keys() -> list[bytes]:
     """Keys for ``requestState`` from ``SECRET_KEY`` and its fallbacks: the first seals, every one opens."""
     secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [hmac.digest(secret.encode(), b"mcpsite.requestState", hashlib.sha256) for secret in secrets]
+
+
+def _offer_session(target: MCPServer[Any] | Server[Any], server: Server[Any]) -> None:
+    """Let clients without sessions name theirs; the tools of a low-level server say themselves what they take."""
+    server.middleware[:] = [one for one in server.middleware if not isinstance(one, SessionArgument)]
+    if isinstance(target, MCPServer) and conf.MCP_SESSION_ARGUMENT:
+        server.middleware.append(SessionArgument(target, conf.MCP_SESSION_ARGUMENT))
 
 
 def _share_request_state(server: Server[Any]) -> None:
@@ -98,4 +112,4 @@ def _remember_settings(server: Server[Any]) -> None:
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, accept)
 
 
-forget_on_change(served_server.cache_clear, "MCP_SERVER", "SECRET_KEY")
+forget_on_change(served_server.cache_clear, "MCP_SERVER", "MCP_SESSION_ARGUMENT", "SECRET_KEY")

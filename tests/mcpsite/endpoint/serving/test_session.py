@@ -277,7 +277,7 @@ def test_a_handle_that_is_no_string_is_a_tool_error(peer: Peer, wire: Wire, hand
 def test_a_tool_that_declares_no_handle_refuses_one_that_is_no_string_too(tools: Peer, wire: Wire, handle: Any) -> None:
     outcome = tools.call("remember", value="red", session_id=handle)
     assert outcome.failed
-    assert "session_id must be a string" in outcome.text
+    assert "names no session of yours" in outcome.text
     assert not WRITES & set(wire.operations)
 
 
