@@ -6,6 +6,7 @@ epoch; ``ttl`` is whole seconds, as DynamoDB's Time to Live requires.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -98,6 +99,7 @@ def now_ms() -> int:
 # --- Items of the sessions table ------------------------------------------------------------------------------
 
 _VALID_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_USER_SESSION_ID: Final = re.compile(r"user-[0-9a-f]{64}")
 
 
 def new_session_id() -> str:
@@ -108,6 +110,16 @@ def new_session_id() -> str:
 def is_session_id(value: str) -> bool:
     """Whether a string can be a session's id; it never can be another kind of item's key."""
     return _VALID_SESSION_ID.fullmatch(value) is not None
+
+
+def user_session_id(principal: str) -> str:
+    """The id of a principal's own session: the same on every worker. No client names it, so it need be no secret."""
+    return f"user-{hashlib.sha256(principal.encode()).hexdigest()}"
+
+
+def is_user_session_id(value: str) -> bool:
+    """Whether an id is a principal's own session's; one that was drawn is shorter."""
+    return _USER_SESSION_ID.fullmatch(value) is not None
 
 
 def spilled_value_id(session_id: str, key: str) -> str:

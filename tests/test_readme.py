@@ -7,6 +7,7 @@ site, ``npx`` needs Node.js, ``make``, ``client`` and ``docker`` are checked wit
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import get_commands
+from mcp import Client
 from moto.server import ThreadedMotoServer
 
 from mcpsite.endpoint.conf import EndpointSettings
@@ -268,10 +270,24 @@ def test_the_example_server_keeps_its_notes(tmp_path: Path) -> None:
     with _site(start, tmp_path, {"notes.py": example}) as site:
         setup = _shell_blocks("", "Try it with curl")[0]
         done = site.shell(setup + call % (1, "milk") + call % (2, "bread"))
+        without = asyncio.run(_notes_without_sessions(f"http://127.0.0.1:{site.port}/mcp"))
 
     first, second = (_structured(answer) for answer in _results(done.stdout))
     assert first == {"notes": ["milk"], "number": 1}
     assert second == {"notes": ["milk", "bread"], "number": 2}
+    begun, later = without
+    assert begun == {"notes": ["tea"], "number": 1, "session_id": begun["session_id"]}
+    assert later == {"notes": ["tea", "jam"], "number": 2}
+
+
+async def _notes_without_sessions(url: str) -> list[dict[str, Any]]:
+    """Two notes by the SDK's client as it comes, which negotiates 2026-07-28."""
+    async with Client(url) as client:
+        assert client.protocol_version == "2026-07-28"
+        begun = (await client.call_tool("add_note", {"text": "tea"})).structured_content
+        assert begun is not None
+        later = await client.call_tool("add_note", {"text": "jam", "session_id": begun["session_id"]})
+    return [begun, later.structured_content or {}]
 
 
 def test_a_bearer_token_lets_in_and_its_absence_does_not(tmp_path: Path) -> None:

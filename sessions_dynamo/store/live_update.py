@@ -1,4 +1,4 @@
-"""One UpdateItem on a session that is live and the caller's, and the error that a false condition stands for."""
+"""The conditions of writes to a session, that it is live and the caller's, and the error of a false one."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def update_live(
             return {}
         raise _why_refused(session_id, principal, update.changes, item) from exc
     return dict(answer.get("Attributes", {}))
+
+
+def may_begin(session_id: str) -> str:
+    """The condition (on ``#ttl`` and ``:now``) under which a new session takes an id.
+
+    A user's own has one id for ever, so it begins anew where it was ended; any other id is used once.
+    """
+    free = "attribute_not_exists(session_id) OR #ttl <= :now"
+    return f"{free} OR attribute_exists(terminated_at)" if schema.is_user_session_id(session_id) else free
 
 
 def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any) -> StorageError:

@@ -20,7 +20,7 @@ from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import batches, session_items, times, values
 from sessions_dynamo.store.global_state import RegionEntries
 from sessions_dynamo.store.large_values import LargeValues
-from sessions_dynamo.store.live_update import not_found, update_live
+from sessions_dynamo.store.live_update import may_begin, not_found, update_live
 from sessions_dynamo.store.session_items import Attributes, Session, StateUpdate, Update
 from sessions_dynamo.store.state import Fetch, Spilled, State, refuse
 from sessions_dynamo.store.times import seconds
@@ -87,7 +87,7 @@ class SessionOperations:
                 self.table,
                 "PutItem",
                 Item=item,
-                ConditionExpression="attribute_not_exists(session_id) OR #ttl <= :now",
+                ConditionExpression=may_begin(session_id),
                 ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
                 ExpressionAttributeValues={":now": seconds(now)},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -108,9 +108,9 @@ class SessionOperations:
         """The live session of this principal, by a consistent read: another worker may have written just now.
 
         Raises ``SessionNotFound`` alike for an unknown, expired, terminated or foreign session, so that an id tells
-        a stranger nothing.
+        a stranger nothing; and for a user's own, which no client names.
         """
-        session = yield from self.peek(session_id)
+        session = None if schema.is_user_session_id(session_id) else (yield from self.peek(session_id))
         if session is None or not session.is_live or session.principal != principal:
             raise not_found(session_id)
         return session
@@ -209,6 +209,8 @@ class SessionOperations:
 
         ``principal`` restricts it to that principal's session; ``None`` is for staff. Raises ``SessionNotFound``.
         """
+        if principal is not None and schema.is_user_session_id(session_id):
+            raise not_found(session_id)
         now = datetime.now(UTC)
         ended = {
             "terminated_at": {"N": str(times.to_ms(now))},

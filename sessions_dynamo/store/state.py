@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sessions_dynamo.errors import StorageError
+from sessions_dynamo.errors import StateConflict, StorageError
 from sessions_dynamo.store import values
 
 
@@ -93,6 +93,19 @@ class State(MutableMapping[str, Any]):
         """Forget every change that was not saved."""
         self._changed.clear()
         self._read.clear()
+
+    def continue_in(self, other: State) -> None:
+        """Go on with this unit of work in another state of the same session: what was changed is changed there.
+
+        Raises ``StateConflict`` for a key that was read here and is another there.
+        """
+        if stale := sorted(key for key in self._read if self._entries.get(key) != other._entries.get(key)):
+            raise StateConflict(
+                f"Another call changed {', '.join(map(repr, stale))} meanwhile, so nothing was saved: read again and"
+                " retry."
+            )
+        other._read |= self._read
+        other._changed |= self._changed
 
     def stored_text(self, key: str) -> str | None:
         """The JSON text of a key exactly as it is stored; ``None`` where it is not. A spilled one costs a request."""

@@ -34,9 +34,7 @@ async def current_session(ctx: Context) -> Session:
     The client's own; for a client without sessions the one that its argument names, or a new one. An argument that
     names no live session of the caller is a tool error.
     """
-    request = ctx.request_context.request
-    if not isinstance(request, ServedRequest):
-        raise ToolError("There is no session here: this tool needs the site's own endpoint.")
+    request = _served(ctx)
     name, handle = conf.MCP_SESSION_ARGUMENT or DEFAULT_ARGUMENT, request.handle
     if handle is None:
         # The tool has the argument itself.
@@ -46,6 +44,24 @@ async def current_session(ctx: Context) -> Session:
             return await request.session(handle)
         except SessionNotFound as exc:
             raise ToolError(
-                f"{name}={str(handle)[:MAX_SHOWN]!r} names no session of yours: it does not exist, has ended, or belongs"
-                f" to another caller. Pass what an earlier call returned, or leave {name} out to begin a new session."
+                f"{name}={str(handle)[:MAX_SHOWN]!r} names no session of yours: it does not exist, has ended, or"
+                f" belongs to another caller. Pass what an earlier call returned, or leave {name} out to begin a new"
+                " session."
             ) from exc
+
+
+async def user_session(ctx: Context) -> Session:
+    """The caller's own session: a dependency for tools, ``Annotated[Session, Resolve(user_session)]``.
+
+    Bound to the principal alone, so it is the same with every client of a user, in every conversation. Where nobody
+    says who calls, the call is a tool error.
+    """
+    with tool_errors():
+        return await _served(ctx).user_session()
+
+
+def _served(ctx: Context) -> ServedRequest:
+    request = ctx.request_context.request
+    if not isinstance(request, ServedRequest):
+        raise ToolError("There is no session here: this tool needs the site's own endpoint.")
+    return request

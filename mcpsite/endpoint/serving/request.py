@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.http import HttpRequest
+from mcp.server.mcpserver.exceptions import ToolError
 
 from mcpsite.door.request import headers_of
 from mcpsite.endpoint.serving.session import Session
+from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import SessionNotFound
 from sessions_dynamo.store.session_items import Session as StoredSession
@@ -16,7 +18,7 @@ from sessions_dynamo.store.session_operations import SessionOperations
 
 
 class ServedRequest:
-    """One message's surroundings. At most one session takes part in a message, saved as one unit."""
+    """One message's surroundings. At most one session takes part in a message, and its user's own; each is one unit."""
 
     def __init__(
         self, http: HttpRequest, principal: str, store: SessionOperations, stored: StoredSession | None = None
@@ -30,6 +32,7 @@ class ServedRequest:
         """How the client named its session beside the tool's own arguments, if it did."""
         self._store = store
         self.used_session: Session | None = Session(store, principal, stored) if stored else None
+        self._user_session: Session | None = None
 
     @property
     def lambda_context(self) -> Any | None:
@@ -48,28 +51,52 @@ class ServedRequest:
             self.used_session = await self._named(handle)
         return self.used_session
 
+    async def user_session(self) -> Session:
+        """The caller's own session, whatever session the client has or names; a new one until something is written.
+
+        Raises ``ToolError`` where nobody says who calls.
+        """
+        if not self.principal:
+            raise ToolError(
+                "This tool keeps its state with the user who calls, and this endpoint is open to the public: it does"
+                " not know users. Its operator can set MCP_AUTH, or have the tool take current_session instead."
+            )
+        if self._user_session is None:
+            session_id = schema.user_session_id(self.principal)
+            row = await run(self._store.peek(session_id))
+            # Another principal's only if two had one digest.
+            is_there = row is not None and row.is_live and row.principal == self.principal
+            self._user_session = Session(self._store, self.principal, row if is_there else None, session_id)
+        return self._user_session
+
+    @property
+    def _sessions(self) -> Iterator[Session]:
+        return filter(None, (self.used_session, self._user_session))
+
     @property
     def stored_session_id(self) -> str | None:
-        """The id of the session that took part; ``None`` where none did, or it was never stored."""
-        used = self.used_session
-        return used.session_id if used is not None and used.is_stored else None
+        """The id of the session that took part, or the user's own; ``None`` where none did, or it was never stored."""
+        return next((used.session_id for used in self._sessions if used.is_stored), None)
 
     @property
     def changed(self) -> bool:
-        """Whether the session that took part has changes to save."""
-        return self.used_session is not None and bool(self.used_session.stored_state.changes)
+        """Whether there are changes to save."""
+        return any(used.stored_state.changes for used in self._sessions)
 
     async def save(self) -> None:
-        """Save the session that took part, if one did, and the client's own activity; raises ``StorageError``."""
-        if self.used_session is not None:
-            await self.used_session.save()
-        if self.stored is not None and self.stored_session_id != self.stored.session_id:
+        """Save what took part, and the client's own activity; raises ``StorageError``."""
+        for used in self._sessions:
+            await used.save()
+        if self.stored is not None and not self._is_own(self.used_session):
             await run(self._store.touch(self.stored))
 
     def discard(self) -> None:
         """Forget the changes of a message that failed; its activity still counts."""
-        if self.used_session is not None:
-            self.used_session.discard()
+        for used in self._sessions:
+            used.discard()
+
+    def _is_own(self, used: Session | None) -> bool:
+        return used is not None and self.stored is not None and used.session_id == self.stored.session_id
 
     async def _named(self, handle: object) -> Session:
         if not isinstance(handle, str):

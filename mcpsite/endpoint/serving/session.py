@@ -1,7 +1,7 @@
 """The session as a tool sees it: ``session: Annotated[Session, Resolve(current_session)]``.
 
-With a client that has sessions it is the client's own. A client without (2026-07-28 removed them) names one by the
-tool's optional ``session_id`` argument, or gets a new one, which is stored once something is written to it.
+With a client that has sessions it is the client's own. A client without (2026-07-28 removed them) names one by an
+argument, or gets a new one, which is stored once something is written to it. A user has one of their own besides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
-from sessions_dynamo.errors import StorageError
+from sessions_dynamo.errors import SessionExists, StateConflict, StorageError
 from sessions_dynamo.store import session_items, values
 from sessions_dynamo.store.session_items import Session as StoredSession
 from sessions_dynamo.store.session_operations import SessionOperations
@@ -70,11 +70,14 @@ class Session:
     forgotten when it fails. Counters are written at once. Refusals of storage are tool errors.
     """
 
-    def __init__(self, store: SessionOperations, principal: str, row: StoredSession | None = None) -> None:
+    def __init__(
+        self, store: SessionOperations, principal: str, row: StoredSession | None = None, new_id: str = ""
+    ) -> None:
+        """Without a row it is a new one, of the id that is given or a drawn one."""
         self._store = store
         self._principal = principal
         self._stored = row
-        self._new_id = schema.new_session_id() if row is None else ""
+        self._new_id = new_id or (schema.new_session_id() if row is None else "")
         self._new_state = State()
         self._storing = asyncio.Lock()
         self.loop = asyncio.get_running_loop()
@@ -83,7 +86,8 @@ class Session:
 
     @property
     def session_id(self) -> str:
-        """Its id: the client's ``Mcp-Session-Id``, or the handle to name it by in later calls."""
+        """Its id: the client's ``Mcp-Session-Id``, the handle to name it by in later calls, or what staff know a user's
+        own by."""
         return self._stored.session_id if self._stored else self._new_id
 
     @property
@@ -132,10 +136,15 @@ class Session:
 
     async def save(self) -> None:
         """Write what changed, and the activity of a stored session; raises ``StorageError``. The kernel's to call."""
-        if self._stored:
+        if self._stored is None and self._new_state.changes:
+            try:
+                create = self._store.create(self._new_id, principal=self._principal, state=self._new_state)
+                self._stored = await run(create)
+                return
+            except SessionExists:
+                self._stored = await self._begun_elsewhere()
+        if self._stored is not None:
             await run(self._store.save(self._stored))
-        elif self._new_state.changes:
-            self._stored = await run(self._store.create(self._new_id, principal=self._principal, state=self._new_state))
 
     def discard(self) -> None:
         """Forget what changed."""
@@ -145,10 +154,21 @@ class Session:
         """The session's row, made now for what is written at once; its state waits for the call to succeed."""
         async with self._storing:
             if self._stored is None:
-                new = await run(self._store.create(self._new_id, principal=self._principal))
-                new.state.update(self._new_state)
-                self._stored = new
+                try:
+                    new = await run(self._store.create(self._new_id, principal=self._principal))
+                    self._new_state.continue_in(new.state)
+                    self._stored = new
+                except SessionExists:
+                    self._stored = await self._begun_elsewhere()
             return self._stored
+
+    async def _begun_elsewhere(self) -> StoredSession:
+        """The row of a user's own session that another call began while this one ran, with this one's changes."""
+        row = await run(self._store.peek(self._new_id))
+        if row is None or not row.is_live or row.principal != self._principal:
+            raise StateConflict("Another call began and ended this session meanwhile, so nothing was saved: retry.")
+        self._new_state.continue_in(row.state)
+        return row
 
 
 class ToolState(MutableMapping[str, Any]):
