@@ -72,7 +72,9 @@ async def get(request: HttpRequest) -> HttpResponseBase:
     serving = await current_loop()
     worker = serving.worker
     await run(default_operations().touch(session))
-    outbox = Outbox(lambda: worker.clients.discard(outbox))
+    outbox = Outbox(
+        lambda: worker.clients.discard(outbox), sse.farewell(session.protocol_version, conf.STREAM_RETRY_MS)
+    )
     try:
         await (worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox))
     except UnknownStream:
@@ -84,7 +86,7 @@ async def get(request: HttpRequest) -> HttpResponseBase:
     # Something at once, for a client that waits for the headers: its own cursor where it knows such events, so that it
     # has one for this connection too.
     primed = sse.has_priming(session.protocol_version)
-    first = sse.priming(cursor, conf.STREAM_RETRY_MS) if cursor and primed else sse.KEEP_ALIVE
+    first = sse.priming(cursor) if cursor and primed else sse.KEEP_ALIVE
     response = stream(serving, outbox, may_return=True, first=first, seconds=seconds)
     response[headers.SESSION_HEADER] = session.session_id
     return response
@@ -132,7 +134,9 @@ async def _serve_request(
     worker = serving.worker
     served = ServedRequest(request, session.principal, default_operations(), session)
     connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
-    outbox = Outbox(lambda: worker.clients.discard(outbox))
+    outbox = Outbox(
+        lambda: worker.clients.discard(outbox), sse.farewell(connection.protocol_version, conf.STREAM_RETRY_MS)
+    )
     answer = OwnedStream(worker, session.session_id, message.id, connection.protocol_version, outbox)
 
     async def close_standalone() -> None:

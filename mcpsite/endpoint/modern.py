@@ -24,6 +24,7 @@ from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import TransientChannel
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.transient import TransientStream
+from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import accepted, error_answer
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo.store.session_operations import default_operations
@@ -43,7 +44,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
     if isinstance(route, InboundLadderRejection):
         return _rejected(route, message.id)
     serving = await current_loop()
-    outbox = Outbox(lambda: left())
+    outbox = Outbox(lambda: left(), sse.farewell(route.protocol_version, conf.STREAM_RETRY_MS))
     answer = TransientStream(outbox)
     connection, channel = kernel.modern_connection(route), TransientChannel(answer)
     exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, channel)

@@ -56,15 +56,12 @@ def stream(
     first: bytes = sse.KEEP_ALIVE,
     seconds: float | None = None,
 ) -> HttpResponseBase:
-    """An event stream of an outbox; closed with a ``retry`` hint after ``seconds``, if that is given.
+    """An event stream of an outbox; its client is sent away after ``seconds``, if that is given.
 
     It begins with ``first``: a server sends the headers with the first bytes, and the client waits for those.
     """
     serving.worker.clients.add(outbox, may_return=may_return)
-    frames = outbox.frames(
-        conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds, farewell=sse.retry(conf.STREAM_RETRY_MS)
-    )
-    return EventStream(frames, outbox.gone)
+    return EventStream(outbox.frames(conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds), outbox.gone)
 
 
 def _whole(item: Item, *, statuses: bool) -> HttpResponse:

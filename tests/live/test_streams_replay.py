@@ -47,7 +47,8 @@ def begin(stream: Stream) -> str:
     """The cursor before all messages, of the priming event."""
     cursor = next(stream.read()).event_id
     assert cursor is not None
-    assert stream.retry == 1000
+    # Java's client up to 2.0.1 fails on a stream that says so before it closes.
+    assert stream.retry is None
     return cursor
 
 

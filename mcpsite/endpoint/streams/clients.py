@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.wire import sse
 
 
 @dataclass(slots=True)
@@ -17,9 +16,8 @@ class _Client:
 class Clients:
     """The answers under way. ``may_return`` says that a client loses nothing if its response is closed."""
 
-    def __init__(self, limit: int, retry_ms: int) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._retry_ms = retry_ms
         self._clients: dict[Outbox, _Client] = {}
         self._streaming = 0
         self._stopping = False
@@ -46,7 +44,7 @@ class Clients:
                 if client.is_streaming and client.may_return and other is not outbox and not other.closed
             )
             if (quiet := min(others, key=lambda other: other.last_frame, default=None)) is not None:
-                quiet.close(sse.retry(self._retry_ms))
+                quiet.send_away()
 
     def discard(self, outbox: Outbox) -> None:
         """The answer ended."""
@@ -64,7 +62,7 @@ class Clients:
         if not client.may_return:
             return
         if client.is_streaming:
-            outbox.close(sse.retry(self._retry_ms))
+            outbox.send_away()
         else:
             # As a stream it has an id to come back with.
             outbox.begin()

@@ -13,7 +13,6 @@ from mcpsite.endpoint.streams.host import Host, Leased
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
-from mcpsite.endpoint.wire import sse
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
@@ -108,7 +107,7 @@ class HeldStreams:
         """Let the clients that follow a stream go, to come back later."""
         for follower in self._followers:
             if follower.stream_id == stream_id:
-                follower.outbox.close(sse.retry(self._host.retry_ms))
+                follower.outbox.send_away()
 
     async def _follow(self, follower: Follower) -> None:
         async with self._reads:
@@ -156,7 +155,7 @@ class HeldStreams:
         stream = self._standalone.get(session_id)
         # The client may be back already: an older request to let it go was not meant for this stream.
         if stream is not None and stream.opened_ms <= at_ms:
-            stream.close(sse.retry(self._host.retry_ms))
+            stream.send_away()
 
     def open_standalone(self) -> dict[str, StandaloneStream]:
         """The standalone streams that are open here, by session."""

@@ -29,7 +29,6 @@ class Host(Protocol):
     worker_id: str
     poll_seconds: float
     lease_seconds: float
-    retry_ms: int
 
     @property
     def sessions(self) -> SessionOperations: ...

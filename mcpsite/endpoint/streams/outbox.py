@@ -51,12 +51,14 @@ Item = bytes | Answer | Failure | Begin | None
 class Outbox:
     """Frames of one response, in order: never in the way of who puts them, and taken by one task.
 
-    ``on_gone`` is called when the response ends for whatever reason.
+    ``on_gone`` is called when the response ends for whatever reason; ``farewell`` goes before an end after which its
+    client is to come back.
     """
 
-    __slots__ = ("_bytes", "_is_gone", "_items", "_on_gone", "_taken_at", "_taker", "closed", "last_frame")
+    __slots__ = ("_bytes", "_farewell", "_is_gone", "_items", "_on_gone", "_taken_at", "_taker", "closed", "last_frame")
 
-    def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_gone: Callable[[], None] | None = None, farewell: bytes = b"") -> None:
+        self._farewell = farewell
         self._items: deque[Item] = deque()
         self._bytes = 0
         self._taker: asyncio.Future[None] | None = None
@@ -95,6 +97,10 @@ class Outbox:
                 self._put(last_frame)
             self._put(None)
 
+    def send_away(self) -> None:
+        """End the response after what was put, for its client to come back."""
+        self.close(self._farewell or None)
+
     def begin(self) -> None:
         """Make the response an event stream now, if it is none."""
         self._put(Begin())
@@ -127,19 +133,17 @@ class Outbox:
             if self._on_gone is not None:
                 self._on_gone()
 
-    async def frames(
-        self, keep_alive: float, first: bytes, *, seconds: float | None = None, farewell: bytes = b""
-    ) -> AsyncGenerator[bytes]:
+    async def frames(self, keep_alive: float, first: bytes, *, seconds: float | None = None) -> AsyncGenerator[bytes]:
         """The body of a streaming response, with a comment whenever ``keep_alive`` seconds were silent.
 
-        After ``seconds`` it ends with ``farewell``; what was put by then is still sent.
+        After ``seconds`` its client is sent away; what was put by then is still sent.
         """
         ends = None if seconds is None else time.monotonic() + seconds
         try:
             yield first
             while True:
                 if ends is not None and time.monotonic() >= ends:
-                    self.close(farewell)
+                    self.send_away()
                     ends = None
                 wait = keep_alive if ends is None else min(keep_alive, max(0.0, ends - time.monotonic()))
                 try:

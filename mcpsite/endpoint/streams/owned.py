@@ -135,7 +135,9 @@ class OwnedStream:
     async def release_client(self) -> None:
         """``ctx.close_sse_stream()``: let the client go, to come back for the rest (SEP-1699)."""
         await self._flush()
-        self._close()
+        outbox, self._outbox = self._outbox, None
+        if outbox is not None:
+            outbox.send_away()
         self._host.close_followers(self.stream_id)
 
     def _take(self, message: dict[str, Any]) -> bool:
@@ -191,11 +193,7 @@ class OwnedStream:
         del self._unstored[: len(batch)]
         self._unstored_bytes -= sum(len(event.data) for event in batch)
         for event in batch:
-            self._send(
-                sse.message(event.data, event.event_id)
-                if event.data
-                else sse.priming(event.event_id, self._host.retry_ms)
-            )
+            self._send(sse.message(event.data, event.event_id) if event.data else sse.priming(event.event_id))
 
     async def _store_end(self, event_type: str, body: str) -> bool:
         """Whether this ended the stream: not where the lease had lapsed, and whoever resumed has told the client."""
@@ -210,15 +208,15 @@ class OwnedStream:
 
     def _prime(self) -> None:
         if self._sequence == 0 and self.is_resumable:
-            self._number("priming", "", retry=self._host.retry_ms)
+            self._number("priming", "")
 
-    def _number(self, event_type: str, data: str, *, retry: int | None = None) -> None:
-        self._unstored.append(self._event(self._sequence, event_type, data, retry=retry))
+    def _number(self, event_type: str, data: str) -> None:
+        self._unstored.append(self._event(self._sequence, event_type, data))
         self._unstored_bytes += len(data)
         self._sequence += 1
 
-    def _event(self, sequence: int, event_type: str, data: str, *, retry: int | None = None) -> Event:
-        return Event(self.session_id, self.stream_id, sequence, event_type, data, datetime.now(UTC), retry)
+    def _event(self, sequence: int, event_type: str, data: str) -> Event:
+        return Event(self.session_id, self.stream_id, sequence, event_type, data, datetime.now(UTC))
 
     def _send(self, item: bytes | Answer) -> None:
         if self._outbox is not None and not self._outbox.put(item):

@@ -62,7 +62,7 @@ class StandaloneStream:
             elif self._is_primed:
                 # What becomes an event after the client left, and before that is noticed, it comes back for.
                 position = schema.event_id(self.stream_id, self._sequence - 1)
-                self.outbox.put(sse.priming(position, self._host.retry_ms))
+                self.outbox.put(sse.priming(position))
             await self._drain()
 
     async def deliver(self, event_type: str, data: str) -> bool:
@@ -84,9 +84,13 @@ class StandaloneStream:
         """Read the inbox at the next opportunity."""
         self.next_poll = 0.0
 
-    def close(self, last_frame: bytes | None = None) -> None:
+    def close(self) -> None:
         """End the response; the session and its stream stay."""
-        self.outbox.close(last_frame)
+        self.outbox.close()
+
+    def send_away(self) -> None:
+        """End the response, for its client to open another."""
+        self.outbox.send_away()
 
     async def _drain(self) -> None:
         self.next_poll = time.monotonic() + self._host.poll_seconds * IDLE_FACTOR

@@ -46,8 +46,7 @@ class Worker:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.poll_seconds: float = conf.EVENT_POLL_SECONDS
         self.lease_seconds: float = conf.STREAM_LEASE_SECONDS
-        self.retry_ms: int = conf.STREAM_RETRY_MS
-        self.clients = Clients(_most_streams(), self.retry_ms)
+        self.clients = Clients(_most_streams())
         self.notifications = Notifications(self)
         self._bus = BusReader(self, self._on_bus)
         self._poller = Poller(self, wake=self._bus.listen)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mcp_types.version import is_version_at_least
 
-KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n"
+"""A comment, and no blank line behind it: that ends an event, and some clients then take an empty one for a message."""
 PRIMING_SINCE = "2025-11-25"
 """The first revision whose clients know an event without data."""
 
@@ -20,11 +21,15 @@ def message(data: str, event_id: str | None = None) -> bytes:
     return f"{identity}event: message\ndata: {data}\n\n".encode()
 
 
-def priming(event_id: str, retry_ms: int) -> bytes:
+def priming(event_id: str) -> bytes:
     """The event without a message that gives a client its first cursor (2025-11-25, "Sending Messages", item 6)."""
-    return f"id: {event_id}\nretry: {retry_ms}\ndata: \n\n".encode()
+    return f"id: {event_id}\ndata: \n\n".encode()
 
 
-def retry(retry_ms: int) -> bytes:
-    """The hint that goes before a stream which the server closes: come back after this many milliseconds."""
-    return f"retry: {retry_ms}\n\n".encode()
+def farewell(protocol_version: str | None, retry_ms: int) -> bytes:
+    """The hint before a stream's end that asks a client to come back after so many milliseconds, and no sooner.
+
+    Streamable HTTP 2025-11-25, "Sending Messages", item 6. Empty for 0, and for clients of older revisions, some of
+    which take it for a message.
+    """
+    return f"retry: {retry_ms}\n\n".encode() if retry_ms > 0 and has_priming(protocol_version) else b""

@@ -34,6 +34,9 @@ async def serving() -> AsyncIterator[ServingLoop]:
         await close_loop()
 
 
+FAREWELL = sse.farewell("2025-11-25", 123)
+
+
 class Opening:
     """What makes an answer a stream, or says that it was given."""
 
@@ -48,7 +51,7 @@ class Opening:
 
 
 def outbox_of(loop: ServingLoop) -> Outbox:
-    outbox = Outbox(lambda: loop.worker.clients.discard(outbox))
+    outbox = Outbox(lambda: loop.worker.clients.discard(outbox), FAREWELL)
     return outbox
 
 
@@ -148,13 +151,12 @@ async def test_a_client_that_left_before_its_answer_is_answered_to_nobody(store:
         assert (await answer(loop, outbox)).status_code == 202
 
 
-async def test_a_stream_closes_in_time_with_a_hint_to_come_back(store: StreamStore, settings: Settings) -> None:
+async def test_a_stream_closes_in_time_with_a_hint_to_come_back(store: StreamStore) -> None:
     async with serving() as loop:
-        settings.STREAM_RETRY_MS = 123
         outbox = outbox_of(loop)
         outbox.put(b"1")
         response = stream(loop, outbox, may_return=True, first=sse.KEEP_ALIVE, seconds=0)
-        assert await body(response) == [sse.KEEP_ALIVE, b"1", sse.retry(123)]
+        assert await body(response) == [sse.KEEP_ALIVE, b"1", FAREWELL]
 
 
 async def test_a_client_that_leaves_in_the_middle_is_forgotten(store: StreamStore) -> None:

@@ -16,12 +16,14 @@ from mcp_types import JSONRPCError, JSONRPCResponse
 from mcpsite.endpoint.streams.outbox import Answer, Begin, Failure, Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.worker import Worker
+from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import Reply, encode, reply_body
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
 
 LATEST, OLDER = "2025-11-25", "2025-06-18"
 POLL_SECONDS = 0.02
+RETRY_MS = 300
 PATIENCE_SECONDS = 30.0
 
 
@@ -65,7 +67,7 @@ class Peer:
     """The client of one response, or what reads for it: everything that was put, without waiting."""
 
     def __init__(self) -> None:
-        self.outbox = Outbox()
+        self.outbox = Outbox(farewell=sse.farewell(LATEST, RETRY_MS))
         self.received: list[Received] = []
         self.answer: Answer | Failure | None = None
         self.is_closed = False

@@ -9,19 +9,18 @@ import pytest
 
 from mcpsite.endpoint.streams.clients import Clients
 from mcpsite.endpoint.streams.outbox import Begin, Outbox
-from mcpsite.endpoint.wire import sse
 
-RETRY_MS = 700
+FAREWELL = b"retry: 700\n\n"
 
 
 @pytest.fixture
 def clients() -> Clients:
-    return Clients(3, RETRY_MS)
+    return Clients(3)
 
 
 def made(clients: Clients, *, may_return: bool = True) -> Outbox:
     """A response of a client, as the endpoint makes it."""
-    outbox = Outbox(lambda: clients.discard(outbox))
+    outbox = Outbox(lambda: clients.discard(outbox), FAREWELL)
     clients.add(outbox, may_return=may_return)
     return outbox
 
@@ -40,7 +39,7 @@ async def test_the_stream_that_was_quiet_longest_makes_room(clients: Clients) ->
     assert not any(one.closed for one in (first, second, third))
     fourth = made(clients)
     assert [one.closed for one in (first, second, third, fourth)] == [False, True, False, False]
-    assert await rest(second) == [sse.retry(RETRY_MS)]
+    assert await rest(second) == [FAREWELL]
     assert len(clients) == 3
 
 
@@ -95,18 +94,18 @@ async def test_an_answer_that_ended_twice_counts_once(clients: Clients) -> None:
 async def test_a_process_that_stops_sends_away_who_may_come_back(clients: Clients) -> None:
     may, may_not = made(clients), made(clients, may_return=False)
     clients.close_all()
-    assert await rest(may) == [sse.retry(RETRY_MS)]
+    assert await rest(may) == [FAREWELL]
     assert not may_not.closed
 
 
 async def test_an_answer_that_is_waited_for_becomes_a_stream_first(clients: Clients) -> None:
-    outbox = Outbox()
+    outbox = Outbox(farewell=FAREWELL)
     clients.expect(outbox, may_return=True)
     clients.close_all()
     assert await outbox.first(60) == Begin()
     assert not outbox.closed
     clients.add(outbox, may_return=True)
-    assert await rest(outbox) == [sse.retry(RETRY_MS)]
+    assert await rest(outbox) == [FAREWELL]
 
 
 async def test_an_answer_of_who_cannot_come_back_is_waited_for(clients: Clients) -> None:

@@ -12,7 +12,7 @@ from mcpsite.endpoint.streams.outbox import MAX_FRAMES, Answer, Begin, Failure, 
 from mcpsite.endpoint.wire import sse
 from tests.mcpsite.endpoint.streams.support import result
 
-SECOND = b": begun\n\n"
+SECOND = b": begun\n"
 
 
 async def some(frames: AsyncIterator[bytes], count: int) -> list[bytes]:
@@ -43,25 +43,32 @@ async def test_a_silent_stream_is_kept_alive() -> None:
 
 
 async def test_a_stream_ends_in_time_with_a_farewell() -> None:
-    outbox = Outbox()
+    outbox = Outbox(farewell=b"bye")
     outbox.put(b"1")
     began = time.monotonic()
-    assert await rest(outbox.frames(60, SECOND, seconds=0.05, farewell=b"bye")) == [SECOND, b"1", b"bye"]
+    assert await rest(outbox.frames(60, SECOND, seconds=0.05)) == [SECOND, b"1", b"bye"]
     assert 0.05 <= time.monotonic() - began < 5
     assert not outbox.put(b"late")
 
 
 async def test_what_was_put_by_then_is_sent_also_when_there_is_no_time_at_all() -> None:
-    outbox = Outbox()
+    outbox = Outbox(farewell=b"bye")
     for number in range(3):
         outbox.put(b"%d" % number)
-    assert await rest(outbox.frames(60, SECOND, seconds=0, farewell=b"bye")) == [SECOND, b"0", b"1", b"2", b"bye"]
+    assert await rest(outbox.frames(60, SECOND, seconds=0)) == [SECOND, b"0", b"1", b"2", b"bye"]
+
+
+async def test_who_has_no_farewell_is_sent_away_without() -> None:
+    outbox = Outbox()
+    outbox.put(b"1")
+    outbox.send_away()
+    assert await rest(outbox.frames(60, SECOND)) == [SECOND, b"1"]
 
 
 async def test_a_stream_that_has_its_end_needs_no_farewell() -> None:
     outbox = Outbox()
     outbox.close(b"end")
-    assert await rest(outbox.frames(60, SECOND, seconds=0, farewell=b"bye")) == [SECOND, b"end"]
+    assert await rest(outbox.frames(60, SECOND, seconds=0)) == [SECOND, b"end"]
 
 
 async def test_a_client_that_does_not_read_is_cut_off_and_what_it_was_given_stands() -> None:

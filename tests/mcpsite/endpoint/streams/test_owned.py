@@ -25,7 +25,18 @@ from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
-from tests.mcpsite.endpoint.streams.support import LATEST, OLDER, finish, leftovers, log, owned, result, until, workers
+from tests.mcpsite.endpoint.streams.support import (
+    LATEST,
+    OLDER,
+    RETRY_MS,
+    finish,
+    leftovers,
+    log,
+    owned,
+    result,
+    until,
+    workers,
+)
 from tests.mcpsite.faults import before, failing
 
 
@@ -58,7 +69,7 @@ async def test_a_message_makes_it_a_stream_with_a_cursor_before_all_else(session
         await stream.emit(log(2))
         await finish(stream)
         priming, first, second, end = client.read()
-        assert (priming.data, priming.retry, first.retry) == ("", worker.retry_ms, None)
+        assert (priming.data, priming.retry, first.retry) == ("", None, None)
         assert client.texts == [1, 2, "result"]
         assert client.is_closed
         events = store.events.since(session.session_id)
@@ -308,8 +319,9 @@ async def test_a_client_may_be_sent_away_and_the_handler_runs_on(session: Sessio
     async with workers(1) as [worker]:
         stream, client = owned(worker, session)
         await stream.release_client()
-        (priming,) = client.read()
-        assert priming.data == ""
+        priming, farewell = client.read()
+        assert (priming.data, priming.retry) == ("", None)
+        assert (farewell.data, farewell.retry) == (None, RETRY_MS)
         assert client.is_closed
         await stream.emit(log(1))
         await finish(stream)

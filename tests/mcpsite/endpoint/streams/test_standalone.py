@@ -20,7 +20,7 @@ from sessions_dynamo.store.sessions import default_store
 from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, StreamOperations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
-from tests.mcpsite.endpoint.streams.support import OLDER, Peer, leftovers, log, new_session, until, workers
+from tests.mcpsite.endpoint.streams.support import OLDER, RETRY_MS, Peer, leftovers, log, new_session, until, workers
 from tests.mcpsite.faults import before, failing
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ async def test_a_client_has_a_cursor_before_its_first_message(session: Session) 
     async with workers(1) as [worker]:
         client = await get(worker, session)
         (priming,) = client.read()
-        assert (priming.data, priming.retry) == ("", worker.retry_ms)
+        assert (priming.data, priming.retry) == ("", None)
         await send(worker, session, 0)
         client.leave()
         assert (await get(worker, session, priming.event_id)).texts == [0]
@@ -324,7 +324,7 @@ async def test_a_handler_may_send_its_client_away(session: Session, where: int) 
         client = await get(both[0], session)
         await both[where].close_standalone(session.session_id)
         await until(lambda: client.has_ended)
-        assert client.received[-1].retry == both[0].retry_ms
+        assert client.received[-1].retry == RETRY_MS
         await send(both[where], session, 0)
         back = await get(both[0], session)
         assert back.texts == [0]

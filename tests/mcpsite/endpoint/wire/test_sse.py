@@ -45,18 +45,31 @@ def test_any_message_comes_back_equal(message: object) -> None:
 
 
 def test_a_priming_event_has_an_id_and_no_data() -> None:
-    assert parse(sse.priming("7", 500)) == [Received(event_id="7", data="", retry=500)]
+    assert parse(sse.priming("7")) == [Received(event_id="7", data="")]
 
 
-def test_a_retry_hint_is_no_event() -> None:
-    assert parse(sse.retry(1500)) == [Received(retry=1500)]
+def test_a_farewell_is_a_retry_hint_and_no_event() -> None:
+    assert parse(sse.farewell("2025-11-25", 1500)) == [Received(retry=1500)]
+
+
+@pytest.mark.parametrize(("version", "retry_ms"), [("2025-11-25", 0), ("2025-06-18", 1500), (None, 1500)])
+def test_who_wants_no_hint_or_knows_none_gets_none(version: str | None, retry_ms: int) -> None:
+    assert sse.farewell(version, retry_ms) == b""
 
 
 def test_frames_stand_apart() -> None:
-    raw = sse.priming("a.0", 5) + sse.KEEP_ALIVE + sse.message("{}", "a.1") + sse.message("[]") + sse.retry(1)
-    assert [(one.event_id, one.data, one.retry) for one in parse(raw)] == [
-        ("a.0", "", 5),
+    raw = sse.priming("a.0") + sse.KEEP_ALIVE + sse.message("{}", "a.1") + sse.message("[]")
+    assert [(one.event_id, one.data, one.retry) for one in parse(raw + sse.farewell("2025-11-25", 1))] == [
+        ("a.0", "", None),
         ("a.1", "{}", None),
         (None, "[]", None),
         (None, None, 1),
     ]
+
+
+def test_a_comment_ends_no_event_wherever_it_stands() -> None:
+    """httpx-sse takes each blank line for an event once one had an id, and Python 1.22 that for a broken message."""
+    frames = [sse.priming("a.0"), sse.message("{}", "a.1"), sse.message("[]", "a.2")]
+    raw = sse.KEEP_ALIVE.join([b"", *frames, sse.KEEP_ALIVE])
+    assert raw.count(b"\n\n") == len(frames)
+    assert [one.data for one in parse(raw) if one.data is not None] == ["", "{}", "[]"]
