@@ -91,6 +91,10 @@ def error_answer(
 def storage_error_answer(exc: StorageError, request_id: RequestId | None = None) -> HttpResponse:
     """The HTTP answer to a request that storage refused."""
     status, code = storage_error_codes(exc)
+    if isinstance(exc, SessionNotFound):
+        # It is the session that is not found, not the request: go-sdk takes an error with the request's id for that
+        # call's own, and goes on with a session that is lost.
+        request_id = None
     answer = error_answer(status, str(exc), code, request_id=request_id)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         logger.warning("storage is unavailable: %s", exc)
