@@ -65,7 +65,7 @@ def begin(
         own = exchange.request.stored
         key = (own.session_id, message.id) if own is not None else ("", secrets.token_hex(8))
         reply: Reply | None = None
-        with serving.worker.running(*key):
+        with serving.worker.running(*key, outbox.close):
             if is_durable:
                 await answer.open()
             reply = await kernel.serve_request(exchange, message)

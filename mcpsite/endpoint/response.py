@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import JSONRPCError
@@ -64,13 +63,19 @@ def stream(
     return EventStream(outbox.frames(conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds), outbox.gone)
 
 
-def _whole(item: Item, *, statuses: bool) -> HttpResponse:
+def _whole(item: Item, *, statuses: bool) -> HttpResponseBase:
     if isinstance(item, Failure):
         raise item.error
     if not isinstance(item, Answer):
-        # Closed before there was an answer: the client has left, and nobody reads this.
-        return HttpResponse(status=202)
+        # Hung up: the client has ended its session while it waited. The SDK's own server ends the stream, of which
+        # nothing was sent yet; Python's client before 2 would raise for an answer that finds its session closed.
+        return EventStream(_nothing(), lambda: None)
     status = 200
     if statuses and isinstance(item.reply, JSONRPCError):
         status = ERROR_CODE_HTTP_STATUS.get(item.reply.error.code, 200)
     return json_answer(item.body, status)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    return
+    yield

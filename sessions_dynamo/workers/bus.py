@@ -13,11 +13,13 @@ from sessions_dynamo.store.times import ahead
 
 SIGNAL_TTL: Final = timedelta(hours=1)
 """How long an answer or a bus item is kept; each is read within seconds."""
+STAFF: Final = "staff"
+"""The origin of what staff did: no worker's, so that every worker hears it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusItem:
-    """One notification on the bus: a topic and JSON, from a worker."""
+    """One notification on the bus: a topic and JSON, from a worker or from staff."""
 
     bus_id: str
     origin: str

@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -34,7 +35,7 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.session_operations import default_operations as default_sessions
-from sessions_dynamo.workers.bus import BusItem
+from sessions_dynamo.workers.bus import STAFF, BusItem
 from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.stream_operations import default_operations as default_streams
 
@@ -80,15 +81,23 @@ class Worker:
 
     # --- Requests that run here, and requests of ours to clients ----------------------------------------------
 
-    def running(self, session_id: str, request_id: RequestId) -> AbstractContextManager[anyio.CancelScope]:
-        """A request of a session while it is served; cancelling the scope is what ``notifications/cancelled`` does."""
-        return self._running.serving(session_id, request_id)
+    def running(
+        self, session_id: str, request_id: RequestId, hang_up: Callable[[], None]
+    ) -> AbstractContextManager[anyio.CancelScope]:
+        """A request of a session while it is served; cancelling the scope is what ``notifications/cancelled`` does.
+
+        ``hang_up`` ends its response without an answer, for a client that has ended its session.
+        """
+        return self._running.serving(session_id, request_id, hang_up)
 
     async def cancel(self, session_id: str, request_id: RequestId) -> None:
-        """Cancel a request of a session, wherever it runs; one that runs nowhere is let be. Raises ``StorageError``."""
+        """Cancel a request of a session, wherever it runs; one that runs nowhere is let be. Raises ``StorageError``.
+
+        Other workers hear of it also where one ran here: a client may use one id for several at once.
+        """
         key = (session_id, request_key(request_id))
-        if not self._running.cancel(key, schema.now_ms()):
-            await self._publish("cancel", [*key])
+        self._running.cancel(key, schema.now_ms())
+        await self._publish("cancel", [*key])
 
     def expect_reply(self, session_id: str, request_id: str) -> AbstractContextManager[asyncio.Future[dict[str, Any]]]:
         """The client's answer to a request that is about to be sent."""
@@ -141,8 +150,8 @@ class Worker:
         await self._publish("close_standalone", [session_id])
 
     async def end_session(self, session_id: str) -> None:
-        """Close what a session that was terminated has open, on every worker. Raises ``StorageError``."""
-        self._end_here(session_id)
+        """Close what a session has open that its client has ended, on every worker. Raises ``StorageError``."""
+        self._end_here(session_id, hang_up=True)
         await self._publish("ended", [session_id])
 
     def held_sessions(self) -> dict[str, StandaloneStream]:
@@ -189,13 +198,14 @@ class Worker:
             case "close_standalone", [session_id]:
                 self._held.close_standalone(session_id, published_ms(item))
             case "ended", [session_id]:
-                self._end_here(session_id)
+                # By staff its client may be waiting, and learns of it by an error.
+                self._end_here(session_id, hang_up=item.origin != STAFF)
             case "notification", payload:
                 self._poller.begin(item.bus_id, lambda: self.notifications.on_remote(payload, published_ms(item)))
 
-    def _end_here(self, session_id: str) -> None:
+    def _end_here(self, session_id: str, *, hang_up: bool) -> None:
         self._held.end_session(session_id)
-        self._running.cancel_session(session_id)
+        self._running.end_session(session_id, hang_up=hang_up)
 
 
 def _most_streams() -> int:

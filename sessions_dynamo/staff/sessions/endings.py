@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sessions_dynamo import schema
 from sessions_dynamo.errors import SessionNotFound, StorageError, StorageUnavailable
 from sessions_dynamo.store import sessions
 from sessions_dynamo.workers import streams
-
-ORIGIN: Final = "staff"
-"""Of no worker, so that every worker hears it."""
+from sessions_dynamo.workers.bus import STAFF
 
 
 def terminate(session_id: str) -> bool:
@@ -28,7 +24,7 @@ def terminate(session_id: str) -> bool:
     else:
         was_live = True
     try:
-        streams.default_store().bus.publish(ORIGIN, "ended", [session_id])
+        streams.default_store().bus.publish(STAFF, "ended", [session_id])
     except StorageError as exc:
         raise StorageUnavailable(
             f"Session {session_id!r} has ended, but the workers could not be told to close its streams: terminate"

@@ -144,11 +144,14 @@ async def test_a_stream_that_cannot_be_opened_is_raised_and_forgotten(store: Str
         assert outbox.closed
 
 
-async def test_a_client_that_left_before_its_answer_is_answered_to_nobody(store: StreamStore) -> None:
+async def test_who_is_hung_up_on_before_its_answer_gets_a_stream_without_one(store: StreamStore) -> None:
     async with serving() as loop:
         outbox = outbox_of(loop)
         outbox.close()
-        assert (await answer(loop, outbox)).status_code == 202
+        response = await answer(loop, outbox)
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert await body(response) == []
 
 
 async def test_a_stream_closes_in_time_with_a_hint_to_come_back(store: StreamStore) -> None:

@@ -45,7 +45,7 @@ async def site(count: int) -> AsyncIterator[Site]:
         made = await stack.enter_async_context(workers(count))
         for worker in made:
             # The bus is read while something waits: a handler, say.
-            stack.enter_context(worker.running("somebody's", "call"))
+            stack.enter_context(worker.running("somebody's", "call", lambda: None))
         yield Site(made)
 
 

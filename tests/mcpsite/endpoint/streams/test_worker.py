@@ -25,7 +25,7 @@ from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.operations import Pause
 from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.workers.bus import BusOperations
+from sessions_dynamo.workers.bus import STAFF, BusOperations
 from sessions_dynamo.workers.streams import Lease, StreamStore
 from tests.mcpsite.endpoint.streams.support import (
     Peer,
@@ -48,15 +48,18 @@ class Handler:
     """A request that is served until it is cancelled."""
 
     def __init__(self, worker: Worker, session: Session, request_id: int | str = 1) -> None:
-        self.cancelled = False
+        self.cancelled = self.hung_up = False
         self._begun = anyio.Event()
         self.task = asyncio.create_task(self._serve(worker, session.session_id, request_id))
 
     async def _serve(self, worker: Worker, session_id: str, request_id: int | str) -> None:
-        with worker.running(session_id, request_id) as scope:
+        with worker.running(session_id, request_id, self._hang_up) as scope:
             self._begun.set()
             await anyio.sleep_forever()
         self.cancelled = scope.cancelled_caught
+
+    def _hang_up(self) -> None:
+        self.hung_up = True
 
     async def begun(self) -> Handler:
         await self._begun.wait()
@@ -134,6 +137,20 @@ async def test_of_two_requests_with_one_id_neither_takes_the_other_with_it_when_
         await until(lambda: leftovers(worker) == {})
 
 
+@pytest.mark.parametrize("where", [0, 1], ids=["a worker that runs one", "a worker that runs none"])
+async def test_a_cancellation_is_for_all_that_run_under_its_id(session: Session, where: int) -> None:
+    """claude.ai has several calls of a session in flight under one id, and nothing tells which it means."""
+    async with workers(3) as three:
+        same = [await Handler(three[place], session, 1).begun() for place in (0, 0, 2)]
+        other = await Handler(three[0], session, 2).begun()
+        await three[where].cancel(session.session_id, 1)
+        await until(lambda: all(handler.cancelled for handler in same))
+        assert not any(handler.hung_up for handler in same)
+        assert not other.cancelled
+        await other.stop()
+        await until(lambda: all(leftovers(worker) == {} for worker in three))
+
+
 @pytest.mark.parametrize(("one", "other", "same"), [(7, "7", True), (7, 8, False), ("a", "b", False), ("", 0, False)])
 def test_ids_are_one_where_the_sdk_takes_them_for_one(one: int | str, other: int | str, same: bool) -> None:
     assert (request_key(one) == request_key(other)) == same
@@ -155,10 +172,28 @@ async def test_a_session_that_ends_closes_what_it_has_open_everywhere(session: S
 
         await both[where].end_session(session.session_id)
         await until(lambda: handler.cancelled and follower.has_ended and standalone.has_ended)
+        assert handler.hung_up
         await finish(stream)
         assert not stranger.has_ended
         await until(lambda: leftovers(both[1]) == {})
         await until(lambda: leftovers(both[0]) == {"standalone": 1})
+
+
+async def test_of_calls_under_one_id_none_outlives_its_session(session: Session) -> None:
+    async with workers(1) as [worker]:
+        calls = [await Handler(worker, session, 1).begun() for _ in range(3)]
+        await worker.end_session(session.session_id)
+        await until(lambda: all(call.cancelled and call.hung_up for call in calls))
+        await until(lambda: leftovers(worker) == {})
+
+
+async def test_on_a_client_whose_session_staff_end_nobody_hangs_up(session: Session, store: StreamStore) -> None:
+    """It may be waiting, and has an error to learn of it by."""
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session).begun()
+        store.bus.publish(STAFF, "ended", [session.session_id])
+        await until(lambda: handler.cancelled)
+        assert not handler.hung_up
 
 
 # --- The bus --------------------------------------------------------------------------------------------------
@@ -481,7 +516,7 @@ async def test_any_number_of_open_questions_costs_one_batch_in_ten_polls(
 async def test_a_quiet_listen_stream_costs_nothing_but_the_bus(session: Session, dynamodb: DynamoDBClient) -> None:
     async with workers(1, poll=POLL, lease=LEASE) as [worker]:
         worker.notifications.attach(InMemorySubscriptionBus())
-        with worker.running("", "listen-1"), worker.running("", "listen-2"):
+        with worker.running("", "listen-1", lambda: None), worker.running("", "listen-2", lambda: None):
             assert await a_quiet_minute(dynamodb) == {}
 
 

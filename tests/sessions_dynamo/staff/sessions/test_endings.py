@@ -12,7 +12,7 @@ from sessions_dynamo.staff.sessions import endings
 from sessions_dynamo.store import sessions
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
-from sessions_dynamo.workers.bus import BusItem
+from sessions_dynamo.workers.bus import STAFF, BusItem
 from sessions_dynamo.workers.streams import Lease
 from tests.engines import on_moto
 from tests.sessions_dynamo.support import raw_items, state_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def bus() -> list[tuple[str, object]]:
     """What workers are told, whichever worker they are."""
     heard: list[BusItem] = streams.default_store().bus.since(0)
-    assert all(item.origin == endings.ORIGIN for item in heard)
+    assert all(item.origin == STAFF for item in heard)
     return [(item.topic, item.payload) for item in heard]
 
 
@@ -53,7 +53,7 @@ def test_a_session_that_had_ended_is_told_of_again(dynamodb: DynamoDBClient) -> 
 
 @on_moto
 def test_what_can_be_no_session_is_left_alone(dynamodb: DynamoDBClient) -> None:
-    streams.default_store().bus.publish(endings.ORIGIN, "notification", {})
+    streams.default_store().bus.publish(STAFF, "notification", {})
     for session_id in (schema.BUS_PARTITION, "..", "a/b", "", "é"):
         assert endings.terminate(session_id) is False
         assert endings.delete(session_id) is False
