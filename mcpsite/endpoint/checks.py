@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from mcpsite.endpoint.access.auth import load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
-from mcpsite.endpoint.serving.served import load_server
+from mcpsite.endpoint.serving.loading import CannotServe, load_server
 
 
 @register(Tags.security)
@@ -54,16 +54,12 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 
 @register()
 def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """``MCP_SERVER`` names a server object of the official SDK."""
+    """``MCP_SERVER`` names a server object, and importing it works."""
     try:
         load_server(conf.MCP_SERVER)
-    except (ImportError, AttributeError, TypeError, ValueError) as exc:
+    except CannotServe as exc:
         return [
-            Error(
-                f"MCP_SERVER={conf.MCP_SERVER!r} cannot be served: {exc}.",
-                hint="It is package.module:attribute of an mcp.server.mcpserver.MCPServer, such as mcpsite.server:mcp.",
-                id="mcp_endpoint.E004",
-            )
+            Error(f"MCP_SERVER={conf.MCP_SERVER!r} cannot be served: {exc}.", hint=exc.hint, id="mcp_endpoint.E004")
         ]
     return []
 

@@ -1,4 +1,4 @@
-"""The server that this site serves: ``MCP_SERVER`` names any ``MCPServer``, or low-level ``Server``, of the SDK.
+"""The server that this site serves: the one that ``MCP_SERVER`` names.
 
 It is served as it is, but for what only a service of many workers can give it: ``requestState`` sealed with keys that
 all workers share, and handlers for ``logging/setLevel`` and ``resources/subscribe``, which the session remembers.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -21,41 +20,16 @@ from mcp.server.subscriptions import ListenHandler, SubscriptionBus
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.serving.loading import load_server, low_level
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
 
 
-def load_server(path: str) -> MCPServer[Any] | Server[Any]:
-    """The server object at ``package.module:attribute``.
-
-    Raises ``ImportError``, ``AttributeError``, ``ValueError`` for a path without a colon, ``TypeError`` for an
-    object that is no server.
-    """
-    module_name, colon, attribute = path.partition(":")
-    if not (module_name and colon and attribute):
-        raise ValueError("it is not of the form package.module:attribute")
-    target: Any = import_module(module_name)
-    for name in attribute.split("."):
-        target = getattr(target, name)
-    if not isinstance(target, MCPServer | Server):
-        raise TypeError(f"it is a {type(target).__name__}")
-    return target
-
-
-def _low_level(target: MCPServer[Any] | Server[Any]) -> Server[Any]:
-    if isinstance(target, Server):
-        return target
-    # The public way to an MCPServer's low-level server: its HTTP app's session manager holds it.
-    target.streamable_http_app()
-    server: Server[Any] = target.session_manager.app
-    return server
-
-
 @cache
 def served_server() -> Server[Any]:
-    """The process's server object, made fit for many workers."""
+    """The low-level server of the process's server object, made fit for many workers. Raises ``CannotServe``."""
     target = load_server(conf.MCP_SERVER)
-    server = _low_level(target)
+    server = low_level(target)
     _offer_session(target, server)
     _share_request_state(server)
     _remember_settings(server)
@@ -75,7 +49,7 @@ def request_state_keys() -> list[bytes]:
     return [hmac.digest(secret.encode(), b"mcpsite.requestState", hashlib.sha256) for secret in secrets]
 
 
-def _offer_session(target: MCPServer[Any] | Server[Any], server: Server[Any]) -> None:
+def _offer_session(target: Any, server: Server[Any]) -> None:
     """Let clients without sessions name theirs; the tools of a low-level server say themselves what they take."""
     server.middleware[:] = [one for one in server.middleware if not isinstance(one, SessionArgument)]
     if isinstance(target, MCPServer) and conf.MCP_SESSION_ARGUMENT:

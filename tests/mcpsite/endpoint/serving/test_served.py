@@ -8,7 +8,8 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from pytest_django import Settings
 
-from mcpsite.endpoint.serving.served import load_server, served_server
+from mcpsite.endpoint.serving.loading import load_server
+from mcpsite.endpoint.serving.served import served_server
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
 
@@ -31,7 +32,7 @@ def test_a_server_is_found_by_its_path(path: str, name: str) -> None:
     ("path", "problem"),
     [
         ("", "package.module:attribute"),
-        ("mcpsite.server", "package.module:attribute"),
+        ("tests.mcpsite.servers", "none of mcp, server, app"),
         ("mcpsite.server:", "package.module:attribute"),
         (":mcp", "package.module:attribute"),
         ("mcpsite.nowhere:mcp", "No module named"),
