@@ -8,6 +8,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils import autoreload
 
 from mcpsite.endpoint.access.auth import load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
@@ -58,6 +59,8 @@ def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
     try:
         load_server(conf.MCP_SERVER)
     except CannotServe as exc:
+        # Django's own list of what failed to import, and so is not among the modules that its reloader looks at.
+        autoreload._error_files.extend(file for file in exc.files if file not in autoreload._error_files)
         return [
             Error(f"MCP_SERVER={conf.MCP_SERVER!r} cannot be served: {exc}.", hint=exc.hint, id="mcp_endpoint.E004")
         ]

@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.conformance.processes import ROOT
 from tests.live import servers
 from tests.live.stream_client import Stream, open_stream
@@ -54,6 +56,33 @@ def test_clients_resume_on_the_edited_server(tmp_path: Path) -> None:
             seconds = sorted(pool.map(resumed, range(STREAMS)))
         print(f"{STREAMS} clients had resumed {seconds[0]:.1f} to {seconds[-1]:.1f} s after the edit")
         assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("broken", ["raise KeyError('TOKEN')", "mcp = (", "import sys; sys.exit(1)"])
+def test_an_edit_mends_a_module_that_could_not_be_imported(tmp_path: Path, broken: str) -> None:
+    module, log = tmp_path / "edited_server.py", tmp_path / "runserver.log"
+    helper = tmp_path / "edited_helper.py"
+    helper.write_text(broken)
+    module.write_text("import edited_helper" + EDITED)
+
+    def mend() -> str:
+        """Once the site has said what is wrong."""
+        deadline = time.monotonic() + servers.START_SECONDS
+        while "mcp_endpoint.E004" not in (said := log.read_text() if log.exists() else ""):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        # Until it has seen the file as it was.
+        time.sleep(2)
+        helper.write_text("")
+        return said
+
+    with ThreadPoolExecutor(1) as pool:
+        mended = pool.submit(mend)
+        with servers.runserver(
+            tmp_path, MCP_SERVER="edited_server:mcp", PYTHONPATH=f"{tmp_path}:{ROOT}", DYNAMODB_CREATE_TABLES="true"
+        ) as server:
+            assert LegacyPeer(server.connect()).connect().call("say").text == "said"
+        assert f"({helper}, line 1" in mended.result()
 
 
 def _get(server: servers.Server, peer: LegacyPeer, cursor: str | None = None) -> Stream:

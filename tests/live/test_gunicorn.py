@@ -133,6 +133,7 @@ def _refused(directory: Path, **env: str | None) -> str:
         ({"SECRET_KEY": None}, "SECRET_KEY is not set"),
         ({"DATABASE_URL": None}, "DATABASE_URL is not set"),
         ({"MCP_SERVER": "mcpsite.server:nothing"}, "MCP_SERVER='mcpsite.server:nothing'"),
+        ({"MCP_SERVER": "tests.live.unimportable:mcp"}, "SystemExit: 3 (" + str(ROOT / "tests/live/unimportable.py")),
         ({"DYNAMODB_EMBEDDED": "true"}, "DYNAMODB_EMBEDDED"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -242,7 +242,7 @@ def _advice(exc: BaseException) -> str:
             f"{FORMS} A module is found from the directory that the process starts in, or by PYTHONPATH; what it"
             " imports must be installed."
         )
-    return "Mend the cause, and start again; MCP_SERVER names what is imported."
+    return "Mend that line, or what it asks for; or let MCP_SERVER name something else."
 
 
 def _frames(exc: BaseException) -> list[traceback.FrameSummary]:
