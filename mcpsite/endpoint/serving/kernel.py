@@ -18,13 +18,11 @@ from mcp.server.runner import serve_connection, serve_one
 from mcp.shared.dispatcher import CallOptions, OnNotify, OnNotifyIntercept, OnRequest, Outbound
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.inbound import InboundModernRoute
-from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp.shared.message import CloseSSEStreamCallback, MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
-    INTERNAL_ERROR,
     SERVER_INFO_META_KEY,
-    ErrorData,
     InitializeRequestParams,
     JSONRPCError,
     JSONRPCNotification,
@@ -36,8 +34,9 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcpsite.blocking.database import given_back
+from mcpsite.endpoint.serving.errors import error_data
 from mcpsite.endpoint.serving.request import ServedRequest
-from mcpsite.endpoint.wire.answers import Reply, storage_error_codes
+from mcpsite.endpoint.wire.answers import Reply
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
@@ -185,11 +184,11 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
             )
     except (Exception, SystemExit) as exc:
         # A handler that calls sys.exit() ends itself, not the loop that serves everybody.
-        reply: Reply = _error_reply(message.id, _error_data(exc))
+        reply: Reply = _error_reply(exchange, message, exc)
     else:
         reply = JSONRPCResponse(jsonrpc="2.0", id=message.id, result=result)
         if message.method in _REMEMBERED and exchange.request.stored is not None:
-            return await _remember(exchange.request.stored, message, reply)
+            return await _remember(exchange, exchange.request.stored, message, reply)
     if is_failure(reply):
         exchange.request.discard()
     changed = exchange.request.changed
@@ -226,34 +225,24 @@ _REMEMBERED: Final[Mapping[str, Callable[[Session, Mapping[str, Any]], Awaitable
 }
 
 
-async def _remember(session: Session, message: JSONRPCRequest, reply: Reply) -> Reply:
+async def _remember(exchange: Exchange, session: Session, message: JSONRPCRequest, reply: Reply) -> Reply:
     """Keep with the session what a client set by a request, for every worker to honour."""
     try:
         await _REMEMBERED[message.method](session, message.params or {})
     except StorageError as exc:
-        return _error_reply(message.id, _error_data(exc))
+        return _error_reply(exchange, message, exc)
     return reply
 
 
-def _error_data(exc: BaseException) -> ErrorData:
-    error = handler_exception_to_error_data(exc)
-    if error is not None:
-        return error
-    if isinstance(exc, StorageError):
-        return ErrorData(code=storage_error_codes(exc)[1], message=str(exc))
-    # The exception's own text stays in the log: it may hold anything.
-    logger.error("a request handler raised", exc_info=exc)
-    return ErrorData(code=INTERNAL_ERROR, message="Internal server error")
-
-
-def _error_reply(request_id: RequestId, error: ErrorData) -> JSONRPCError:
-    return JSONRPCError(jsonrpc="2.0", id=request_id, error=error)
+def _error_reply(exchange: Exchange, message: JSONRPCRequest, exc: BaseException) -> JSONRPCError:
+    error = error_data(exc, exchange.connection.protocol_version)
+    return JSONRPCError(jsonrpc="2.0", id=message.id, error=error)
 
 
 def _refused(exchange: Exchange, message: JSONRPCRequest, exc: StorageError) -> Reply:
     """The reply where a handler succeeded and its changes could not be saved: a tool's error a model can act on."""
     if message.method != "tools/call":
-        return _error_reply(message.id, _error_data(exc))
+        return _error_reply(exchange, message, exc)
     result: dict[str, Any] = {"content": [{"type": "text", "text": str(exc)}], "isError": True}
     if exchange.connection.protocol_version in MODERN_PROTOCOL_VERSIONS:
         result |= {"resultType": "complete", "_meta": {SERVER_INFO_META_KEY: exchange.server.server_info_stamp}}

@@ -20,6 +20,7 @@ from mcp.server.subscriptions import ListenHandler, SubscriptionBus
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.serving.errors import specified_errors
 from mcpsite.endpoint.serving.loading import load_server, low_level
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
@@ -30,6 +31,8 @@ def served_server() -> Server[Any]:
     """The low-level server of the process's server object, made fit for many workers. Raises ``CannotServe``."""
     target = load_server(conf.MCP_SERVER)
     server = low_level(target)
+    if isinstance(target, MCPServer):
+        _specify_errors(server)
     _offer_session(target, server)
     _share_request_state(server)
     _remember_settings(server)
@@ -47,6 +50,12 @@ def request_state_keys() -> list[bytes]:
     """Keys for ``requestState`` from ``SECRET_KEY`` and its fallbacks: the first seals, every one opens."""
     secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [hmac.digest(secret.encode(), b"mcpsite.requestState", hashlib.sha256) for secret in secrets]
+
+
+def _specify_errors(server: Server[Any]) -> None:
+    """Let what the SDK itself refuses be refused as the specification says; the middleware next to the handlers."""
+    if specified_errors not in server.middleware:
+        server.middleware.append(specified_errors)
 
 
 def _offer_session(target: Any, server: Server[Any]) -> None:

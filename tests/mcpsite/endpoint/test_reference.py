@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, INTERNAL_ERROR, PROTOCOL_VERSION_META_KEY
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 from pytest_django import Settings
 from starlette.testclient import TestClient
 
@@ -71,7 +71,6 @@ MODERN_REQUESTS: dict[str, tuple[str, dict[str, Any], dict[str, str | None]]] = 
     "crash": ("tools/call", {"name": "crash", "arguments": {}}, {}),
     "refusal": ("tools/call", {"name": "refuse", "arguments": {"code": -32603}}, {}),
     "refusal with a mapped code": ("tools/call", {"name": "refuse", "arguments": {"code": -32601}}, {}),
-    "unknown tool": ("tools/call", {"name": "nope", "arguments": {}}, {}),
     "arguments missing": ("tools/call", {"name": "refuse"}, {}),
     "arguments of a wrong type": ("tools/call", {"name": "refuse", "arguments": []}, {}),
     "no name": ("tools/call", {}, {}),
@@ -83,7 +82,6 @@ MODERN_REQUESTS: dict[str, tuple[str, dict[str, Any], dict[str, str | None]]] = 
     "method header differs": ("tools/list", {}, {"Mcp-Method": "tools/call"}),
     "name header missing": ("tools/call", ROUTE, {"Mcp-Name": None, "Mcp-Param-Region": "eu"}),
     "name header differs": ("tools/call", ROUTE, {"Mcp-Name": "crash", "Mcp-Param-Region": "eu"}),
-    "name of no prompt": ("prompts/get", {"name": "nope"}, {}),
     "uri of no resource": ("resources/read", {"uri": "x://nope"}, {}),
     "uri header differs": ("resources/read", {"uri": "x://nope"}, {"Mcp-Name": "x://other"}),
     "version header differs": ("tools/list", {}, {"MCP-Protocol-Version": "2999-01-01"}),
@@ -170,13 +168,11 @@ LEGACY_REQUESTS: dict[str, tuple[str, Any]] = {
     "call": ("tools/call", ROUTE),
     "crash": ("tools/call", {"name": "crash"}),
     "refusal": ("tools/call", {"name": "refuse", "arguments": {"code": -32601}}),
-    "unknown tool": ("tools/call", {"name": "nope"}),
     "arguments missing": ("tools/call", {"name": "route"}),
     "arguments of a wrong type": ("tools/call", {"name": "route", "arguments": 1}),
     "no params": ("tools/call", None),
     "unknown method": ("nope", None),
     "method of the new era": ("server/discover", None),
-    "uri of no resource": ("resources/read", {"uri": "x://nope"}),
     "wrong handshake": ("initialize", {}),
 }
 
@@ -212,15 +208,3 @@ def test_a_session_that_is_missing_unknown_or_ended_has_the_same_status(
         ended, gone = peer.connect().end(), peer.request("ping")
         statuses.append([answer.status for answer in (missing, unknown, unended, ended, gone)])
     assert statuses[0] == statuses[1] == [400, 404, 404, 200, 404]
-
-
-def test_an_exception_of_a_handler_keeps_its_text_to_itself_where_the_sdk_tells_it(
-    json_reference: Reference, ours: InProcess, caplog: pytest.LogCaptureFixture
-) -> None:
-    request = "prompts/get", {"name": "nope"}
-    theirs = LegacyPeer(json_reference).connect().request(*request)
-    answer = LegacyPeer(ours).connect().request(*request)
-
-    assert theirs.error == {"code": 0, "message": "Unknown prompt: nope"}
-    assert answer.error == {"code": INTERNAL_ERROR, "message": "Internal server error"}
-    assert "Unknown prompt: nope" in caplog.text
