@@ -9,7 +9,7 @@ from mcp_types import JSONRPCError, JSONRPCRequest
 
 from mcpsite.endpoint.serving.kernel import is_failure
 from mcpsite.endpoint.serving.served import served_server
-from mcpsite.endpoint.wire.answers import Reply
+from mcpsite.endpoint.wire.answers import Reply, size_of
 from sessions_dynamo import metrics
 from sessions_dynamo.conf import conf
 from sessions_dynamo.recorder import CallRecorder
@@ -48,7 +48,7 @@ def record_call(
             duration_ms=duration_ms,
             tool=tool[:MAX_NAME_CHARACTERS] if isinstance(tool, str) else None,
             request_bytes=size,
-            response_bytes=len(body),  # It is ASCII.
+            response_bytes=size_of(body),
             request_body=body_for_record(message.params) if bodies else None,
             response_body=body_for_record(reply.model_dump(mode="json", by_alias=True)) if bodies else None,
         )

@@ -19,7 +19,7 @@ from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
 from mcpsite.endpoint.wire import sse
-from mcpsite.endpoint.wire.answers import Reply, encode, error_body
+from mcpsite.endpoint.wire.answers import Reply, encode, error_body, size_of
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import EventTooLarge, StorageError
@@ -191,7 +191,7 @@ class OwnedStream:
             self._opened = True
             self._host.own(self)
         del self._unstored[: len(batch)]
-        self._unstored_bytes -= sum(len(event.data) for event in batch)
+        self._unstored_bytes -= sum(size_of(event.data) for event in batch)
         for event in batch:
             self._send(sse.message(event.data, event.event_id) if event.data else sse.priming(event.event_id))
 
@@ -212,7 +212,7 @@ class OwnedStream:
 
     def _number(self, event_type: str, data: str) -> None:
         self._unstored.append(self._event(self._sequence, event_type, data))
-        self._unstored_bytes += len(data)
+        self._unstored_bytes += size_of(data)
         self._sequence += 1
 
     def _event(self, sequence: int, event_type: str, data: str) -> Event:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.http import HttpResponse
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, JSONRPCError, JSONRPCResponse, RequestId
+from pydantic_core import PydanticSerializationError, to_json
 
 from mcpsite.endpoint.wire.headers import SESSION_HEADER
 from sessions_dynamo.errors import (
@@ -38,12 +39,27 @@ RETRY_AFTER_SECONDS = 1
 
 
 # Made once: ``json.dumps`` with options makes one at every call.
-_encoder: Final = json.JSONEncoder(separators=(",", ":"))
+_ascii_encoder: Final = json.JSONEncoder(separators=(",", ":"))
+
+_LINE_BREAKS: Final = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""What ends no line of an event stream, but does for clients that split its text by Unicode's rules."""
 
 
 def encode(body: Any) -> str:
-    """JSON as the wire has it, in ASCII: lone surrogates, which UTF-8 cannot carry, leave as escapes."""
-    return _encoder.encode(body)
+    """JSON as the wire has it, which UTF-8 can carry: a message with lone surrogates leaves in ASCII, by escapes."""
+    try:
+        text = to_json(body).decode()
+    except PydanticSerializationError:
+        return _ascii_encoder.encode(body)
+    if not text.isascii():
+        for character, escape in _LINE_BREAKS.items():
+            text = text.replace(character, escape)
+    return text
+
+
+def size_of(text: str) -> int:
+    """The bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def reply_body(reply: Reply) -> dict[str, Any]:
