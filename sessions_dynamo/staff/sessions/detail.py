@@ -53,6 +53,7 @@ def page(request: HttpRequest, session_id: str) -> HttpResponse:
         "is_followed": session.is_live and not cursor and wanted.before is None,
         "live_url": _live_url(session_id, wanted, tails.begin(shown.entries)),
         "client": _client(session),
+        "is_users_own": schema.is_user_session_id(session_id),
         "capabilities": json_tree.tree_of((session.client_params or {}).get("capabilities")),
         **_keys(request, session),
     }

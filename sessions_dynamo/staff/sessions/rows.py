@@ -30,6 +30,7 @@ _CHOICE: Final = '<td class="choice"><input type="checkbox" name="session" value
 _NO_CHOICE: Final = '<td class="choice"></td>'
 _CLIENT: Final = "<span><bdi>{}</bdi> <small><bdi>{}</bdi></small></span>"
 _PRINCIPAL: Final = '<a href="?principal={}">{}</a>'
+_USERS_OWN: Final = '<span class="quiet">kept for the user</span>'
 _NOT_COUNTED: Final = '<span class="quiet">not counted</span>'
 _BADGES: Final = {status: badge(status.value) for status in SessionStatus}
 _UNITS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60))
@@ -67,7 +68,7 @@ def _row(session: Session, keys: Mapping[str, int], now: datetime, *, choice: bo
 def _client(session: Session) -> str:
     name = session.client_name
     if not name:
-        return ""
+        return _USERS_OWN if schema.is_user_session_id(session.session_id) else ""
     version = (session.client_params or {})["clientInfo"].get("version", "")
     return _CLIENT.format(_cut(name, 40), _cut(str(version), 20))
 

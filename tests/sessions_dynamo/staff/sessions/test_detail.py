@@ -85,6 +85,19 @@ def test_the_page_says_who_it_is_and_what_it_did(dynamodb: DynamoDBClient, viewe
         assert expected in text, expected
 
 
+@pytest.mark.parametrize(
+    ("session_id", "shown"),
+    [(schema.user_session_id("ann"), "none: kept for the user"), (None, "none: state handle")],
+    ids=["user", "handle"],
+)
+def test_a_session_without_a_client_says_whose_it_is(
+    dynamodb: DynamoDBClient, viewer: Client, session_id: str | None, shown: str
+) -> None:
+    session = sessions.default_store().create(session_id, principal="ann", state=state_of(colour="blue"))
+    assert shown in viewer.get(page_of(session.session_id)).content.decode()
+    sessions.default_store().delete(session.session_id)
+
+
 def test_the_page_costs_few_requests_whatever_the_session_holds(
     dynamodb: DynamoDBClient, viewer: Client, wire: Wire
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sessions_dynamo import schema
 from sessions_dynamo.staff.formats import status_badge, when
 from sessions_dynamo.staff.sessions import rows
 from sessions_dynamo.store.session_items import Session
@@ -55,3 +56,13 @@ def test_counted_keys_and_others_are_told_apart() -> None:
     now = datetime.now(UTC)
     lines = rows.rows([Session(name, now, now, now) for name in ("none", "unknown")], {"none": 0}, choice=False)
     assert re.findall(r'class="number">(.*?)</td>', lines) == ["0", '<span class="quiet">not counted</span>']
+
+
+def test_a_users_own_session_says_so_where_another_has_a_client() -> None:
+    now = datetime.now(UTC)
+    own, handle = schema.user_session_id("ann"), schema.new_session_id()
+    lines = rows.rows(
+        [Session(session_id, now, now, now, principal="ann") for session_id in (own, handle)], {}, choice=False
+    )
+    assert lines.count("kept for the user") == 1
+    assert lines.index("kept for the user") < lines.index(handle)
