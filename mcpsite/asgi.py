@@ -10,8 +10,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpsite.settings")
 django = get_asgi_application()
 
 from mcpsite.door.short_door import ShortDoor  # noqa: E402
+from mcpsite.endpoint.own_routes import OwnRoutes  # noqa: E402
 from mcpsite.lifespan import Lifespan  # noqa: E402
 from sessions_dynamo.tables.startup import prepare  # noqa: E402
 
 prepare()
-application = Lifespan(ShortDoor(django))
+application = Lifespan(ShortDoor(OwnRoutes(django)))

@@ -18,6 +18,8 @@ for name in list(os.environ):
 os.environ |= {
     "DEBUG": "true",
     "ENVIRONMENT": "test",
+    # Django's test runner turns DEBUG off, whose default this is.
+    "MCP_AUTH": "mcpsite.endpoint.access.auth.public",
     # No test reaches AWS: these credentials are nobody's, and no file or metadata service has others.
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

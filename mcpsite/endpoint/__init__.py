@@ -4,4 +4,4 @@ A request goes one way: ``views`` (HTTP), its era's module, ``serving.kernel`` (
 loop), the store.
 """
 
-__all__ = ["access", "conf", "loop", "tools", "views", "wire"]
+__all__ = ["access", "conf", "loop", "own_routes", "tools", "views", "wire"]

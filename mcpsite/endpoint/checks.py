@@ -10,15 +10,30 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils import autoreload
 
-from mcpsite.endpoint.access.auth import load_authenticator
+from mcpsite.endpoint.access.auth import ChosenTwice, chosen, load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
-from mcpsite.endpoint.serving.loading import CannotServe, load_server
+from mcpsite.endpoint.own_routes import overridden
+from mcpsite.endpoint.server_object.http_app import served_app
+from mcpsite.endpoint.server_object.loading import CannotServe
 
 
 @register(Tags.security)
 def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """``MCP_AUTH`` is chosen, importable, and public only where that was said twice."""
-    if not conf.MCP_AUTH:
+    try:
+        path = chosen()
+    except CannotServe:
+        # Which is an error of its own; who may call a server that is not there is no question yet.
+        return []
+    except ChosenTwice as exc:
+        return [
+            Error(
+                str(exc),
+                hint="Unset MCP_AUTH to have the server object decide who may call, or take auth= out of the object.",
+                id="mcp_endpoint.E006",
+            )
+        ]
+    if not path:
         return [
             Error(
                 "MCP_AUTH is not set, so nobody has decided who may call the MCP endpoint.",
@@ -29,7 +44,7 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
                 id="mcp_endpoint.E001",
             )
         ]
-    if conf.MCP_AUTH == PUBLIC and not conf.MCP_ALLOW_PUBLIC:
+    if path == PUBLIC and not conf.MCP_ALLOW_PUBLIC:
         return [
             Error(
                 "MCP_AUTH lets anybody call the MCP endpoint, and MCP_ALLOW_PUBLIC is not set.",
@@ -45,7 +60,7 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
         problem = str(exc)
     return [
         Error(
-            f"MCP_AUTH={conf.MCP_AUTH!r} cannot be used: {problem}.",
+            f"MCP_AUTH={path!r} cannot be used: {problem}.",
             hint="It is the dotted path of a callable (request) -> HttpResponse | None, async or not, its app in"
             " INSTALLED_APPS.",
             id="mcp_endpoint.E003",
@@ -57,14 +72,31 @@ def check_authentication(app_configs: Sequence[AppConfig] | None, **_: Any) -> l
 def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """``MCP_SERVER`` names a server object, and importing it works."""
     try:
-        load_server(conf.MCP_SERVER)
+        app = served_app()
     except CannotServe as exc:
         # Django's own list of what failed to import, and so is not among the modules that its reloader looks at.
-        autoreload._error_files.extend(file for file in exc.files if file not in autoreload._error_files)
+        watched: list[str] = autoreload._error_files  # type: ignore[attr-defined]
+        watched.extend(file for file in exc.files if file not in watched)
         return [
             Error(f"MCP_SERVER={conf.MCP_SERVER!r} cannot be served: {exc}.", hint=exc.hint, id="mcp_endpoint.E004")
         ]
-    return []
+    found: list[CheckMessage] = [
+        Warning(
+            f"The server object's {wish.what} is not followed. {wish.instead}",
+            hint="Leave it out; docs/servers.md has the whole list.",
+            id="mcp_endpoint.W002",
+        )
+        for wish in app.unserved
+    ]
+    if paths := sorted(set(overridden(app))):
+        found.append(
+            Warning(
+                f"The site has these paths itself, so that the server object's are not served: {', '.join(paths)}.",
+                hint="Give them other paths, such as /hooks/… in place of /admin/….",
+                id="mcp_endpoint.W003",
+            )
+        )
+    return found
 
 
 @register()

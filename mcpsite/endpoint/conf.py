@@ -17,8 +17,9 @@ class EndpointSettings(Settings):
     MCP_SERVER = Setting(str, "mcpsite.server:mcp")
     MCP_SESSION_ARGUMENT = Setting(str, "session_id")
     """By which argument of a tool a client without sessions names its own; empty offers it with no tool."""
-    MCP_AUTH = Setting(str, derived=lambda project: PUBLIC if project.DEBUG else "")
-    """Outside DEBUG there is no default: somebody must decide."""
+    MCP_AUTH = Setting(str, "")
+    """Unset, it is the server object's own, or public under DEBUG; else somebody must decide (``access.auth.chosen``).
+    """
     MCP_ALLOW_PUBLIC = Setting(bool, derived=lambda project: bool(project.DEBUG))
     AUTH_RECHECK_SECONDS = Setting(float, 30.0)
     """How long a bearer token's good answer is remembered; 0 asks the database at every request."""

@@ -6,6 +6,7 @@ A process serves on one; Try it, tests and Lambda run others, so it is found by 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -13,10 +14,13 @@ from anyio import to_thread
 from mcp.server.lowlevel import Server
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.server_object.http_app import routes_are_served, served_app
 from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.recorder import CallRecorder
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -99,6 +103,11 @@ class ServingLoop:
         self.worker = Worker()
         if (bus := subscription_bus(self.server)) is not None:
             self.worker.notifications.attach(bus)
+        if served_app().routes and not routes_are_served.is_set():
+            logger.warning(
+                "the server object's own routes, such as those of its authentication, are not served: wrap the"
+                " application in mcpsite.endpoint.own_routes.OwnRoutes in asgi.py"
+            )
         async with self.server.lifespan(self.server) as self.lifespan_state:
             polling = asyncio.create_task(self.worker.run())
             # A poller that fails holds no lease any more: the lifespan ends with it, and another is begun.

@@ -19,7 +19,8 @@ from django.urls import reverse
 
 from mcpsite.door.event_stream import EventStream
 from mcpsite.door.request import DoorRequest
-from mcpsite.endpoint.conf import PUBLIC, conf
+from mcpsite.endpoint.access.auth import chosen
+from mcpsite.endpoint.conf import PUBLIC
 from mcpsite.endpoint.loop import begun_loop, close_loop
 from mcpsite.endpoint.views import serve
 from sessions_dynamo.staff import json_tree
@@ -92,7 +93,7 @@ class Caller:
     """
 
     def __init__(self, staff_user_id: int) -> None:
-        self.principal = "" if conf.MCP_AUTH == PUBLIC else f"staff:{staff_user_id}"
+        self.principal = "" if chosen() == PUBLIC else f"staff:{staff_user_id}"
 
     def post(self, title: str, message: Mapping[str, Any], headers: Mapping[str, str]) -> Exchange:
         """Post a message and read the answer, at most ``MAX_SECONDS`` and ``MAX_BYTES`` of it."""

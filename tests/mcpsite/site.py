@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application
 from django.utils.datastructures import CaseInsensitiveMapping
 
 from mcpsite.door.short_door import Application, Send, ShortDoor
+from mcpsite.endpoint.own_routes import OwnRoutes
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ def on_the_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 @cache
 def application() -> Application:
     """The site, without its lifespan: what it needs begins with the first request."""
-    return ShortDoor(get_asgi_application())
+    return ShortDoor(OwnRoutes(get_asgi_application()))
 
 
 class Connection:

@@ -1,3 +1,3 @@
 """Who may come in: authentication, and the checks of Host and Origin."""
 
-__all__ = ["auth", "bearer", "origins"]
+__all__ = ["auth", "bearer", "origins", "own"]

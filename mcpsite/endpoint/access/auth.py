@@ -1,5 +1,7 @@
 """Who calls: ``MCP_AUTH`` names a callable ``(request) -> HttpResponse | None``, django-mcpz's convention; or async.
 
+Where it is unset the server object's own authentication decides, if it has one (``own``).
+
 It answers with a rejection, or returns ``None`` after setting ``request.user`` (or ``request.mcp_principal``, for
 identities that are no Django user). A session belongs to the principal that made it.
 """
@@ -12,6 +14,7 @@ from functools import cache, partial
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +22,9 @@ from django.utils.module_loading import import_string
 
 from mcpsite.blocking.database import given_back
 from mcpsite.blocking.threads import in_thread
-from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.access.own import own_auth
+from mcpsite.endpoint.conf import PUBLIC, conf
+from mcpsite.endpoint.server_object.http_app import served_app
 from sessions_dynamo.conf import forget_on_change
 from sessions_dynamo.errors import StorageUnavailable
 
@@ -27,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = {"django_mcpz.bearer_tokens.auth.token_auth": "mcpsite.endpoint.access.bearer.token_auth"}
 """Checks of which this process remembers good answers; a callable of one's own is asked at every request."""
+
+OWN: Final = "mcpsite.endpoint.access.own.own_auth"
+"""The server object's authentication, in ``MCP_AUTH``'s form."""
 
 Authenticator = Callable[[HttpRequest], Awaitable[HttpResponse | None]]
 
@@ -36,15 +44,37 @@ async def public(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
+class ChosenTwice(Exception):
+    """``MCP_AUTH`` is set, and the server object has an authentication of its own: one of them would be dropped."""
+
+
+def chosen() -> str:
+    """The dotted path of the callable that decides; empty where nobody has chosen one, which lets nobody in.
+
+    Raises ``ChosenTwice``, and ``CannotServe`` where the server object cannot be asked for its own.
+    """
+    if not served_app().has_auth:
+        return conf.MCP_AUTH or (PUBLIC if settings.DEBUG else "")
+    if conf.MCP_AUTH:
+        raise ChosenTwice(
+            f"MCP_AUTH={conf.MCP_AUTH!r} is set, and the server object MCP_SERVER={conf.MCP_SERVER!r} has an"
+            " authentication of its own: one of them would be dropped."
+        )
+    return OWN
+
+
 @cache
 def load_authenticator() -> Authenticator:
-    """The callable that ``MCP_AUTH`` names; one that blocks runs in a thread.
+    """The callable that decides; one that blocks runs in a thread.
 
-    Raises ``ImportError``, or ``TypeError`` for what cannot be called.
+    Raises ``ImportError``, ``TypeError`` for what cannot be called, and what ``chosen`` raises.
     """
+    path = chosen()
+    if path == OWN:
+        return own_auth
     # The app of the one need not be installed where another is chosen.
-    ours = _REMEMBERED.get(conf.MCP_AUTH)
-    authenticator: Any = import_string(ours or conf.MCP_AUTH)
+    ours = _REMEMBERED.get(path)
+    authenticator: Any = import_string(ours or path)
     if not callable(authenticator):
         raise TypeError("it is not callable")
     is_async = iscoroutinefunction(authenticator) or iscoroutinefunction(type(authenticator).__call__)
@@ -80,4 +110,4 @@ def principal_of(request: HttpRequest) -> str:
     return f"user:{request.user.pk}" if request.user.is_authenticated else ""
 
 
-forget_on_change(load_authenticator.cache_clear, "MCP_AUTH")
+forget_on_change(load_authenticator.cache_clear, "MCP_AUTH", "MCP_SERVER", "DEBUG", "ROOT_URLCONF")

@@ -20,8 +20,8 @@ from mcp.server.subscriptions import ListenHandler, SubscriptionBus
 from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams, UnsubscribeRequestParams
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.server_object.loading import is_fastmcp, load_server, low_level
 from mcpsite.endpoint.serving.errors import specified_errors
-from mcpsite.endpoint.serving.loading import load_server, low_level
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
 
@@ -34,7 +34,8 @@ def served_server() -> Server[Any]:
     if isinstance(target, MCPServer):
         _specify_errors(server)
     _offer_session(target, server)
-    _share_request_state(server)
+    # FastMCP names an unnamed server at random, in each process otherwise.
+    _share_request_state(server, conf.MCP_SERVER if is_fastmcp(target) else server.name)
     _remember_settings(server)
     return server
 
@@ -65,7 +66,7 @@ def _offer_session(target: Any, server: Server[Any]) -> None:
         server.middleware.append(SessionArgument(target, conf.MCP_SESSION_ARGUMENT))
 
 
-def _share_request_state(server: Server[Any]) -> None:
+def _share_request_state(server: Server[Any], audience: str) -> None:
     """Replace a boundary whose key no other worker has; one with a codec of its own is left as it is."""
     for place, middleware in enumerate(server.middleware):
         if not isinstance(middleware, RequestStateBoundary):
@@ -75,7 +76,7 @@ def _share_request_state(server: Server[Any]) -> None:
             shared = RequestStateSecurity(
                 keys=request_state_keys(), ttl=own.ttl, bind_principal=_principal, audience=own.audience
             )
-            server.middleware[place] = RequestStateBoundary(shared, default_audience=server.name)
+            server.middleware[place] = RequestStateBoundary(shared, default_audience=audience)
 
 
 def _principal(ctx: ServerRequestContext[Any, Any]) -> str | None:

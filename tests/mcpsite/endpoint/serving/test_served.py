@@ -8,7 +8,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from pytest_django import Settings
 
-from mcpsite.endpoint.serving.loading import load_server
+from mcpsite.endpoint.server_object.loading import load_server
 from mcpsite.endpoint.serving.served import served_server
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 

@@ -86,8 +86,12 @@ def low_level(target: Any) -> Server[Any]:
         beneath: Server[Any] = _beneath(target)
         return beneath
     # The public way to an MCPServer's low-level server: its HTTP app's session manager holds it.
-    target.streamable_http_app()
-    server: Server[Any] = target.session_manager.app
+    try:
+        manager = target.session_manager
+    except RuntimeError:
+        target.streamable_http_app()
+        manager = target.session_manager
+    server: Server[Any] = manager.app
     return server
 
 

@@ -14,7 +14,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from pytest_django import Settings
 
-from mcpsite.endpoint.serving.loading import CannotServe, load_server, low_level
+from mcpsite.endpoint.server_object.loading import CannotServe, load_server, low_level
 from mcpsite.endpoint.serving.served import served_server
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
