@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.core.checks import WARNING, CheckMessage, Error, Warning, register, run_checks
 
 from sessions_dynamo.conf import conf
+
+logger = logging.getLogger(__name__)
 
 DYNAMODB: Final = "dynamodb"
 """Tag of the checks on the tables' settings; the commands for tables need no others."""
@@ -85,15 +88,19 @@ def check_connections(**_: Any) -> list[CheckMessage]:
 
 
 def refuse_to_start() -> None:
-    """End the process with one readable message when a system check finds an error.
+    """End the process with one readable message when a system check finds an error; what it warns of is logged.
 
     For entry points that Django itself does not check: gunicorn, Lambda.
     """
-    errors = [found for found in run_checks() if found.is_serious() and not found.is_silenced()]
+    found = [message for message in run_checks() if not message.is_silenced()]
+    errors = [message for message in found if message.is_serious()]
     if errors:
         sys.stderr.write(_message(errors))
         sys.stderr.flush()
         raise SystemExit(_APP_LOAD_ERROR)
+    for message in found:
+        if message.level == WARNING:
+            logger.warning("%s (%s) %s", message.msg, message.id, message.hint or "")
 
 
 def _message(errors: Iterable[CheckMessage]) -> str:

@@ -22,6 +22,7 @@ from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.server_object.loading import is_fastmcp, load_server, low_level
 from mcpsite.endpoint.serving.errors import specified_errors
+from mcpsite.endpoint.serving.late_tools import LateTools, names_of
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
 
@@ -37,6 +38,7 @@ def served_server() -> Server[Any]:
     # FastMCP names an unnamed server at random, in each process otherwise.
     _share_request_state(server, conf.MCP_SERVER if is_fastmcp(target) else server.name)
     _remember_settings(server)
+    _watch_tools(target, server)
     return server
 
 
@@ -64,6 +66,12 @@ def _offer_session(target: Any, server: Server[Any]) -> None:
     server.middleware[:] = [one for one in server.middleware if not isinstance(one, SessionArgument)]
     if isinstance(target, MCPServer) and conf.MCP_SESSION_ARGUMENT:
         server.middleware.append(SessionArgument(target, conf.MCP_SESSION_ARGUMENT))
+
+
+def _watch_tools(target: Any, server: Server[Any]) -> None:
+    server.middleware[:] = [one for one in server.middleware if not isinstance(one, LateTools)]
+    if (names := names_of(target)) is not None:
+        server.middleware.append(LateTools(names))
 
 
 def _share_request_state(server: Server[Any], audience: str) -> None:
