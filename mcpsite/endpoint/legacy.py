@@ -28,6 +28,7 @@ from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.wire import headers, sse
 from mcpsite.endpoint.wire.answers import accepted, encode, error_answer, json_answer, reply_body
 from mcpsite.endpoint.wire.messages import Message
+from mcpsite.endpoint.wire.refusals import asked
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
@@ -177,7 +178,11 @@ async def _take_notification(
 
 async def _load_session(request: HttpRequest) -> Session | None:
     session_id = request.headers.get(headers.SESSION_HEADER)
-    return await run(default_operations().load(session_id, principal_of(request))) if session_id else None
+    if not session_id:
+        return None
+    session = await run(default_operations().load(session_id, principal_of(request)))
+    asked(request).handshake = session.client_params_text
+    return session
 
 
 def _missing_session() -> HttpResponse:

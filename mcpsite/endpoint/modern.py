@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -12,7 +13,14 @@ from mcp.shared.inbound import (
     classify_inbound_request,
     unsupported_protocol_version_rejection,
 )
-from mcp_types import JSONRPCNotification, JSONRPCRequest, RequestId
+from mcp_types import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    RequestId,
+)
 
 from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
@@ -28,6 +36,13 @@ from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import accepted, error_answer
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo.store.session_operations import default_operations
+
+_REASONS: Final = {
+    HEADER_MISMATCH: "a header does not say what the body says",
+    INVALID_PARAMS: "the message lacks the envelope of 2026-07-28",
+    UNSUPPORTED_PROTOCOL_VERSION: "a revision that is not served",
+}
+"""For the log: the messages repeat values."""
 
 
 async def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
@@ -80,4 +95,11 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
 
 def _rejected(rejection: InboundLadderRejection, request_id: RequestId | None) -> HttpResponse:
     status = ERROR_CODE_HTTP_STATUS.get(rejection.code, HTTPStatus.BAD_REQUEST)
-    return error_answer(status, rejection.message, rejection.code, request_id=request_id, data=rejection.data)
+    return error_answer(
+        status,
+        rejection.message,
+        rejection.code,
+        request_id=request_id,
+        data=rejection.data,
+        reason=_REASONS.get(rejection.code, f"JSON-RPC error {rejection.code}"),
+    )

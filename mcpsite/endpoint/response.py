@@ -13,7 +13,7 @@ from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop
 from mcpsite.endpoint.streams.outbox import Answer, Begin, Failure, Item, Outbox
 from mcpsite.endpoint.wire import sse
-from mcpsite.endpoint.wire.answers import json_answer
+from mcpsite.endpoint.wire.answers import error_reply_answer, json_answer
 
 
 async def respond(
@@ -70,10 +70,9 @@ def _whole(item: Item, *, statuses: bool) -> HttpResponseBase:
         # Hung up: the client has ended its session while it waited. The SDK's own server ends the stream, of which
         # nothing was sent yet; Python's client before 2 would raise for an answer that finds its session closed.
         return EventStream(_nothing(), lambda: None)
-    status = 200
     if statuses and isinstance(item.reply, JSONRPCError):
-        status = ERROR_CODE_HTTP_STATUS.get(item.reply.error.code, 200)
-    return json_answer(item.body, status)
+        return error_reply_answer(item.reply, item.body, ERROR_CODE_HTTP_STATUS.get(item.reply.error.code, 200))
+    return json_answer(item.body)
 
 
 async def _nothing() -> AsyncGenerator[bytes]:

@@ -5,7 +5,6 @@ Two eras meet here: clients of revisions up to 2025-11-25 have a session, reques
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,14 +23,14 @@ from mcpsite.endpoint.wire import headers
 from mcpsite.endpoint.wire.answers import error_answer, storage_error_answer
 from mcpsite.endpoint.wire.body import BodyTooLarge, LengthRequired, read_body
 from mcpsite.endpoint.wire.messages import InvalidMessage, parse_message
+from mcpsite.endpoint.wire.refusals import log_refusal, note_message, refusals_logged
 from sessions_dynamo.errors import StorageError
-
-logger = logging.getLogger(__name__)
 
 
 @short_door
 @login_not_required
 @csrf_exempt
+@refusals_logged
 @transport_security
 async def mcp_endpoint(request: HttpRequest) -> HttpResponseBase:
     """``POST`` carries one message, ``GET`` opens or resumes a stream, ``DELETE`` ends a session."""
@@ -59,10 +58,11 @@ async def serve(request: HttpRequest, authenticator: Authenticator) -> HttpRespo
             return await legacy.delete(request)
     except StorageError as exc:
         return storage_error_answer(exc)
-    except Exception:
+    except Exception as exc:
         # In the protocol's own form, and without the exception's text: it may hold anything.
-        logger.exception("the MCP endpoint failed")
-        return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", INTERNAL_ERROR)
+        failed = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", INTERNAL_ERROR)
+        log_refusal(request, failed, exc)
+        return failed
     answer = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, f"Method not allowed: {request.method}")
     answer["Allow"] = "POST" if is_modern else "GET, POST, DELETE"
     return answer
@@ -78,6 +78,7 @@ async def _post(request: HttpRequest, *, is_modern: bool) -> HttpResponseBase:
     try:
         body = await read_body(request)
         message = parse_message(body)
+        note_message(request, message)
     except BodyTooLarge:
         return error_answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is over {conf.MCP_MAX_BODY_BYTES} bytes")
     except LengthRequired:

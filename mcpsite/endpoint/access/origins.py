@@ -20,6 +20,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.wire.answers import error_answer
+from mcpsite.endpoint.wire.refusals import log_refusal
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -44,7 +45,10 @@ def TransportSecurityMiddleware(get_response: Next) -> Next:
     """Refuses first of all middleware what a guarded view would refuse: Django's own answers a wrong Host in HTML."""
 
     def refusal(request: HttpRequest) -> HttpResponseBase | None:
-        return _refusal(request) if _is_guarded(request.path_info) else None
+        refused = _refusal(request) if _is_guarded(request.path_info) else None
+        if refused is not None:
+            log_refusal(request, refused)
+        return refused
 
     if iscoroutinefunction(get_response):
 

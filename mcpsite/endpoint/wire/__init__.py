@@ -1,3 +1,3 @@
 """What goes over the line: headers, bodies, messages, answers, event streams' frames. It reads no session."""
 
-__all__ = ["answers", "body", "headers", "messages", "sse"]
+__all__ = ["answers", "body", "headers", "messages", "refusals", "sse"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ from sessions_dynamo.errors import (
     StorageUnavailable,
 )
 
-logger = logging.getLogger(__name__)
-
 Reply = JSONRPCResponse | JSONRPCError
 """What ends a request."""
 
@@ -36,6 +33,14 @@ _STORAGE_ERRORS: tuple[tuple[type[StorageError], int, int], ...] = (
     (StorageUnavailable, HTTPStatus.SERVICE_UNAVAILABLE, INTERNAL_ERROR),
 )
 RETRY_AFTER_SECONDS = 1
+
+
+class Refusal(HttpResponse):
+    """An answer that is an error, with the reason that the log has: nothing of what a client sent as a value."""
+
+    reason = ""
+    is_answer = False
+    """Whether it is a handler's own answer, which 2026-07-28 gives a status, and nothing was refused."""
 
 
 # Made once: ``json.dumps`` with options makes one at every call.
@@ -82,6 +87,20 @@ def json_answer(body: str, status: int = HTTPStatus.OK, *, session_id: str | Non
     return response
 
 
+def error_reply_answer(reply: JSONRPCError, body: str, status: int) -> Refusal:
+    """A handler's error with the HTTP status that its revision gives it."""
+    response = _refusal(body, status, f"JSON-RPC error {reply.error.code}")
+    response.is_answer = True
+    return response
+
+
+def _refusal(body: str, status: int, reason: str) -> Refusal:
+    response = Refusal(body, status=status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    response.reason = reason
+    return response
+
+
 def accepted() -> HttpResponse:
     """The answer to a notification or a response: 202, without a body and so without its type."""
     response = HttpResponse(status=HTTPStatus.ACCEPTED)
@@ -98,22 +117,27 @@ def error_body(code: int, message: str, request_id: RequestId | None = None, dat
 
 
 def error_answer(
-    status: int, message: str, code: int = INVALID_REQUEST, *, request_id: RequestId | None = None, data: Any = None
-) -> HttpResponse:
-    """A JSON-RPC error as an HTTP response."""
-    return json_answer(encode(error_body(code, message, request_id, data)), status)
+    status: int,
+    message: str,
+    code: int = INVALID_REQUEST,
+    *,
+    request_id: RequestId | None = None,
+    data: Any = None,
+    reason: str | None = None,
+) -> Refusal:
+    """A JSON-RPC error as an HTTP response; ``reason`` is for the log, where the message repeats what was sent."""
+    return _refusal(encode(error_body(code, message, request_id, data)), status, reason or message)
 
 
-def storage_error_answer(exc: StorageError, request_id: RequestId | None = None) -> HttpResponse:
+def storage_error_answer(exc: StorageError, request_id: RequestId | None = None) -> Refusal:
     """The HTTP answer to a request that storage refused."""
     status, code = storage_error_codes(exc)
     if isinstance(exc, SessionNotFound):
         # It is the session that is not found, not the request: go-sdk takes an error with the request's id for that
         # call's own, and goes on with a session that is lost.
         request_id = None
-    answer = error_answer(status, str(exc), code, request_id=request_id)
+    answer = error_answer(status, str(exc), code, request_id=request_id, reason=_logged(exc))
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("storage is unavailable: %s", exc)
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
 
@@ -124,3 +148,10 @@ def storage_error_codes(exc: StorageError) -> tuple[int, int]:
         if isinstance(exc, family):
             return status, code
     return HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL_ERROR
+
+
+def _logged(exc: StorageError) -> str:
+    """The reason without names of sessions and keys, which messages for the client repeat."""
+    if isinstance(exc, SessionNotFound):
+        return "no such session: it never was, has ended, has expired, or is another caller's"
+    return f"storage is unavailable: {exc}" if isinstance(exc, StorageUnavailable) else type(exc).__name__
