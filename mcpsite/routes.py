@@ -1,4 +1,4 @@
-"""What any project mounts: the endpoint at ``/mcp``, and the staff pages under ``/admin/mcp/``.
+"""What any project mounts: the endpoint at ``/mcp`` and ``/mcp/``, and the staff pages under ``/admin/mcp/``.
 
 ``path("", include("mcpsite.routes"))`` before the admin's own ``path("admin/", admin.site.urls)``.
 """
@@ -10,6 +10,8 @@ from mcpsite.endpoint.views import mcp_endpoint
 
 urlpatterns = [
     path("mcp", mcp_endpoint, name="mcp"),
+    # Served, not redirected: a 301 makes a GET of a POST, and not every client follows a 308 or takes its token along.
+    path("mcp/", mcp_endpoint),
     path("admin/mcp/", include("sessions_dynamo.staff.urls")),
 ]
 

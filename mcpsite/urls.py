@@ -14,6 +14,7 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("mcp", mcp_endpoint, name="mcp"),
+    path("mcp/", mcp_endpoint),
     path("admin/try-it/", try_it, name="try-it"),
     path("admin/", include("sessions_dynamo.staff.urls")),
     path("admin/", admin.site.urls),
