@@ -52,7 +52,7 @@ def _in_context(path: Path) -> bool:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image's /app: the files of the build context, and what the RUN lines that touch them do."""
     app = tmp_path_factory.mktemp("image")
-    skipped = shutil.ignore_patterns(".git", ".venv", "node_modules", "staticfiles")
+    skipped = shutil.ignore_patterns(".git", ".venv", ".clients", "node_modules", "staticfiles")
     shutil.copytree(ROOT, app / "all", ignore=skipped)
     for source in sorted((app / "all").rglob("*")):
         path = source.relative_to(app / "all")

@@ -165,10 +165,12 @@ class Site:
 
 
 @contextmanager
-def serve_site(children: Children, directory: Path, *, count: int, threads: int) -> Iterator[Site]:
-    """The site as it is deployed, ready; its tables are new and empty."""
+def serve_site(
+    children: Children, directory: Path, *, count: int, threads: int, settings: Mapping[str, str] | None = None
+) -> Iterator[Site]:
+    """The site as it is deployed, ready, with further settings; its tables are new and empty."""
     with dynamodb_local() as dynamodb_url:
-        env = site_environment(dynamodb_url, directory, threads)
+        env = {**site_environment(dynamodb_url, directory, threads), **(settings or {})}
         log = directory / "setup.log"
         setup = children.start([sys.executable, "manage.py", "dynamodb_setup"], env=env, log=log)
         if setup.wait(START_SECONDS):
@@ -181,12 +183,18 @@ def serve_site(children: Children, directory: Path, *, count: int, threads: int)
 
 
 @contextmanager
-def serve_reference(children: Children, directory: Path) -> Iterator[str]:
-    """The SDK's own endpoint with the same fixture, in one process; yields its URL."""
+def serve_reference(
+    children: Children,
+    directory: Path,
+    *,
+    module: str = "tests.conformance.reference",
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """The SDK's own endpoint with a fixture, as a module serves it, in one process; yields its URL."""
     port = free_port()
     log = directory / "reference.log"
     process = children.start(
-        [sys.executable, "-m", "tests.conformance.reference", str(port)], env=base_environment(), log=log
+        [sys.executable, "-m", module, str(port)], env={**base_environment(), **(settings or {})}, log=log
     )
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
