@@ -55,7 +55,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
         return error_answer(HTTPStatus.BAD_REQUEST, "The body must be one JSON-RPC request or notification")
     served = ServedRequest(request, principal_of(request), default_operations())
     decoded = {name: getattr(message, name) for name in message.model_fields_set}
-    route = classify_inbound_request(decoded, headers=served.headers)
+    route = classify_inbound_request(decoded, headers=served.folded_headers)
     if isinstance(route, InboundLadderRejection):
         return _rejected(route, message.id)
     serving = await current_loop()
@@ -70,7 +70,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
             kernel.modern_connection(route),
             exchange.lifespan_state,
             message,
-            served.headers,
+            served.folded_headers,
         )
         if rejected is not None:
             return _rejected(rejected, message.id)

@@ -1,12 +1,15 @@
-"""What handlers get as ``ctx.request_context.request``: the HTTP request, its principal and its session."""
+"""What handlers get as ``ctx.request_context.request``: Starlette's request, with its principal and its session."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio
 from django.http import HttpRequest
 from mcp.server.mcpserver.exceptions import ToolError
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
+from starlette.requests import Request
 
 from mcpsite.door.request import headers_of
 from mcpsite.endpoint.serving.session import Session
@@ -17,17 +20,21 @@ from sessions_dynamo.store.session_items import Session as StoredSession
 from sessions_dynamo.store.session_operations import SessionOperations
 
 
-class ServedRequest:
-    """One message's surroundings. At most one session takes part in a message, and its user's own; each is one unit."""
+class ServedRequest(Request):
+    """One message's surroundings. At most one session takes part in a message, and its user's own; each is one unit.
+
+    To code that was written for the SDK's own app it is the Starlette request of the message's POST; its body has been
+    read. ``session`` is ours, and not that of Starlette's middleware.
+    """
 
     def __init__(
         self, http: HttpRequest, principal: str, store: SessionOperations, stored: StoredSession | None = None
     ) -> None:
+        super().__init__(_scope(http), _nothing_more)
         self.http = http
         self.principal = principal
         self.stored = stored
         """The client's own session, by ``Mcp-Session-Id``; ``None`` for a client without sessions."""
-        self.headers: Mapping[str, str] = headers_of(http)
         self.handle: object = None
         """How the client named its session beside the tool's own arguments, if it did."""
         self._store = store
@@ -35,11 +42,21 @@ class ServedRequest:
         self._user_session: Session | None = None
 
     @property
+    def folded_headers(self) -> Mapping[str, str]:
+        """Every header by its name in lower case, one that came twice as one text: what the protocol's checks read."""
+        return headers_of(self.http)
+
+    @property
     def lambda_context(self) -> Any | None:
         """AWS Lambda's context object; ``None`` outside Lambda."""
-        return getattr(self.http, "scope", {}).get("aws.context")
+        return self.scope.get("aws.context")
 
-    async def session(self, handle: object = None) -> Session:
+    async def body(self) -> bytes:
+        """The message as it came."""
+        body: bytes = self.http.body
+        return body
+
+    async def session(self, handle: object = None) -> Session:  # type: ignore[override]
         """The session of this message: by handle, else the client's own, else a new one.
 
         Raises ``SessionNotFound`` for a handle that is not the caller's.
@@ -103,3 +120,34 @@ class ServedRequest:
             raise SessionNotFound("session_id must be a string that an earlier call returned.")
         named = await run(self._store.load(handle, self.principal))
         return Session(self._store, self.principal, named)
+
+
+def _scope(http: HttpRequest) -> dict[str, Any]:
+    """The ASGI scope, for this message alone: what a handler puts there is seen by no other."""
+    scope: dict[str, Any] = {"path": http.path, "root_path": "", "query_string": b"", **getattr(http, "scope", {})}
+    if "headers" not in scope:
+        # Made by other than an ASGI server.
+        scope |= {
+            "scheme": http.scheme,
+            "query_string": http.META.get("QUERY_STRING", "").encode("latin1", "replace"),
+            "headers": [(name.encode("latin1"), value.encode("latin1")) for name, value in headers_of(http).items()],
+        }
+    match = http.resolver_match
+    scope |= {
+        "type": "http",
+        "method": http.method or "",
+        "state": dict(scope.get("state") or {}),
+        "path_params": dict(match.kwargs) if match is not None else {},
+    }
+    if "user" not in scope:
+        user = getattr(http, "user", None)
+        # No more than looked at: a lazy one would ask the database.
+        scope["user"] = UnauthenticatedUser() if user is None else user
+    scope.setdefault("auth", AuthCredentials())
+    return scope
+
+
+async def _nothing_more() -> NoReturn:
+    """Starlette's ``receive``: all there was has been read, and a client that leaves cancels what it should."""
+    await anyio.sleep_forever()
+    raise AssertionError

@@ -34,11 +34,14 @@ async def read_body(request: HttpRequest) -> bytes:
     if not _LENGTH.fullmatch(text):
         raise LengthRequired
     if isinstance(request, DoorRequest):
-        return await _receive(request, limit, int(text))
+        # Kept where Django keeps it: a handler may ask for it.
+        request._body = await _receive(request, limit, int(text))
+        return request._body
     # Another handler, or a project's middleware, has it all.
     body: bytes = request.body if hasattr(request, "_body") else request.read(limit + 1)
     if len(body) > limit:
         raise BodyTooLarge
+    request._body = body
     return body
 
 
