@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
+from urllib.parse import quote
 
 SHARDS: Final = 8
 """Partitions of each time index: a list page is one Query a shard."""
@@ -130,6 +131,11 @@ def spilled_value_id(session_id: str, key: str) -> str:
 def global_state_id(session_id: str, region: str) -> str:
     """The key of one region's ``global_state`` entry. State keys are never empty, so it is no spilled value's."""
     return f"{session_id}##{region}"
+
+
+def key_value_id(collection: str, key: str) -> str:
+    """The key of a value that is no session's: it begins as no session's id does."""
+    return f"#kv#{quote(collection, safe='', errors='surrogatepass')}#{key}"
 
 
 # --- Items of the events table --------------------------------------------------------------------------------

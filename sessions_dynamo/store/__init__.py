@@ -6,6 +6,7 @@ __all__ = [
     "event_items",
     "event_operations",
     "events",
+    "key_values",
     "queries",
     "session_items",
     "session_operations",

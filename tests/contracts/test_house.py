@@ -99,7 +99,7 @@ def _box(module: str) -> str:
     package, *rest = module.split(".")
     if package == "sessions_dynamo":
         room = rest[0] if rest else ""
-        return {"templatetags": "staff", "recorder": "workers"}.get(
+        return {"templatetags": "staff", "recorder": "workers", "key_value": "workers"}.get(
             room, room if (ROOT / package / room).is_dir() and room else "ground"
         )
     if rest[:2] == ["endpoint", "conf"]:

@@ -34,6 +34,8 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "mcpsite.health:readyz": (SERVE, READ_ONLY),
     "mcpsite.server": (SERVE,),
     "mcpsite.try_it": (SERVE,),
+    # What a served server keeps by it.
+    "sessions_dynamo.key_value": (SERVE,),
     # A task of a process that serves.
     "sessions_dynamo.recorder": (SERVE,),
     # A thread of a process that serves; sessions_expire has metrics too.
