@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conformance.processes import ROOT
-from tests.conformance.run import MARKS, Outcome
+from tests.conformance.run import MARKS, STREAMED_ANSWERS, Outcome
 from tests.conformance.suite import Check, Kill, Scenario
 from tests.conftest import NOT_TESTED, SHOWN
 
@@ -71,6 +71,17 @@ def test_a_whole_revision_has_all_scenarios_and_as_many_checks_as_the_reference(
     assert _objections(*scenarios, _scenario("last", *enough), whole=True) == []
     assert _objections(*scenarios, _scenario("last", *enough[1:]), whole=True) != []
     assert _objections(*scenarios[1:], _scenario("last", *enough, "SUCCESS", "SUCCESS"), whole=True) != []
+
+
+def test_answers_in_json_are_no_check_that_failed() -> None:
+    mark = MARKS["2025-06-18"]
+    scenarios = [_scenario(str(number), "SUCCESS") for number in range(mark.scenarios - 1)]
+    checks = [Check("other", "SUCCESS", "")] * (mark.checks - len(scenarios) - 1)
+    in_json = [Check(STREAMED_ANSWERS, "INFO", "")]
+
+    assert _objections(*scenarios, Scenario("last", 0, 1, tuple(checks)), whole=True) != []
+    assert _objections(*scenarios, Scenario("last", 0, 1, tuple(checks + in_json)), whole=True) == []
+    assert _objections(*scenarios, Scenario("last", 0, 1, tuple(checks[1:] + in_json)), whole=True) != []
 
 
 def test_a_kill_hits_what_was_under_way() -> None:
