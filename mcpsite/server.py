@@ -25,8 +25,9 @@ mcp = MCPServer(
     version=__version__,
     instructions=(
         "Keeps application state for this session in DynamoDB: it survives restarts and is the same on every server."
-        " A client without MCP sessions gets a session_id from the first call that stores something; pass it on every"
-        " later call to reach the same state."
+        " A client with an MCP session needs no session_id; its state is kept until it ends that session, and the"
+        " session_id names nothing from then on. A client without MCP sessions gets a session_id from the first call"
+        " that stores something; pass it on every later call to reach the same state."
     ),
 )
 

@@ -45,9 +45,18 @@ async def current_session(ctx: Context) -> Session:
         except SessionNotFound as exc:
             raise ToolError(
                 f"{name}={str(handle)[:MAX_SHOWN]!r} names no session of yours: it does not exist, has ended, or"
-                f" belongs to another caller. Pass what an earlier call returned, or leave {name} out to begin a new"
-                " session."
+                f" belongs to another caller. {_advice(request, name)}"
             ) from exc
+
+
+def _advice(request: ServedRequest, name: str) -> str:
+    if request.stored is None:
+        return f"Pass what an earlier call returned, or leave {name} out to begin a new session."
+    # LangChain's tools and LlamaIndex's open a session for each call and end it with DELETE, what it returned with it.
+    return (
+        f"Leave {name} out to use the session of this client. A client that opens a session for each call and ends it"
+        " keeps no state from one call to the next: tell the user."
+    )
 
 
 async def user_session(ctx: Context) -> Session:

@@ -16,7 +16,7 @@ from sessions_dynamo.store.session_operations import SessionOperations, default_
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.faults import before
-from tests.mcpsite.peers import LegacyPeer, ModernPeer
+from tests.mcpsite.peers import HANDSHAKE, InProcess, LegacyPeer, ModernPeer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -279,6 +279,22 @@ def test_a_tool_that_declares_no_handle_refuses_one_that_is_no_string_too(tools:
     assert outcome.failed
     assert "names no session of yours" in outcome.text
     assert not WRITES & set(wire.operations)
+
+
+def test_a_session_that_its_client_has_ended_takes_what_it_returned_with_it(
+    legacy: LegacyPeer, modern: ModernPeer
+) -> None:
+    """LangChain's tools open a session for each call and end it: a model that passes its id on is told what to do."""
+    stored = legacy.call("store_app_state", key="a", data=1).data
+    assert "names nothing from then on" in legacy.request("initialize", HANDSHAKE).result["instructions"]
+    legacy.end()
+    again = LegacyPeer(InProcess()).connect()
+    refused = again.call("get_app_state", key="a", session_id=stored["session_id"])
+    assert refused.failed
+    assert "Leave session_id out to use the session of this client" in refused.text
+    assert "tell the user" in refused.text
+    refused = modern.call("get_app_state", key="a", session_id=stored["session_id"])
+    assert "leave session_id out to begin a new session" in refused.text
 
 
 @pytest.mark.parametrize("handle", [None, ""])
