@@ -20,6 +20,7 @@ from mcpsite.blocking.database import given_back
 from mcpsite.door.request import DoorRequest, Receive
 from mcpsite.door.short_door import Application, Scope, Send
 from mcpsite.endpoint.server_object.http_app import HttpApp, routes_are_served, served_app
+from mcpsite.endpoint.server_object.loading import CannotServe
 from sessions_dynamo.conf import forget_on_change
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class OwnRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's scope (ASGI 3.0)."""
-        app = served_app() if scope["type"] == "http" else None
+        app = _served_app() if scope["type"] == "http" else None
         if app is None or not _is_own(app, scope) or not _is_allowed_host(scope, receive):
             await self._site(scope, receive, send)
             return
@@ -49,6 +50,14 @@ class OwnRoutes:
                 raise
             # It was answered with a 500, or fails only after its answer.
             logger.exception("a route of the server object failed: %s %s", scope["method"], scope["path"])
+
+
+def _served_app() -> HttpApp | None:
+    try:
+        return served_app()
+    except CannotServe:
+        # For the endpoint to say; the site's other pages are none of its.
+        return None
 
 
 class _Answer:

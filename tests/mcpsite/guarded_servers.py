@@ -95,6 +95,13 @@ guarded = whoami(
     )
 )
 
+guarded_route: Callable[..., Callable[[T], T]] = guarded.custom_route
+
+
+@guarded_route("/hello", methods=["GET"])
+async def hello(request: Request) -> Response:
+    return PlainTextResponse(f"hello {request.user.display_name or 'stranger'}")
+
 
 # --- An authorization server --------------------------------------------------------------------------------------
 

@@ -104,6 +104,20 @@ def test_clashes_are_said_at_the_start() -> None:
     assert "/stream" not in warning.msg
 
 
+def test_a_route_is_public_and_knows_who_sent_a_token(settings: Settings) -> None:
+    settings.MCP_SERVER, settings.MCP_AUTH = "tests.mcpsite.guarded_servers:guarded", ""
+    ann = guarded_servers.verifier.issue("ann", client="ann")
+    assert _body(site.request("GET", "/hello")) == b"hello stranger"
+    assert _body(site.request("GET", "/hello", headers=ann)) == b"hello ann"
+
+
+def test_a_server_that_cannot_be_served_hides_no_other_page(settings: Settings) -> None:
+    settings.MCP_SERVER = "no.such:server"
+    assert site.request("GET", "/healthz").status == 200
+    assert site.request("GET", "/admin/").status == 302
+    assert site.request("GET", "/stream").status == 404
+
+
 @pytest.mark.parametrize("server", ["mcpsite.server:mcp", "tests.mcpsite.servers:paged"])
 def test_a_server_without_routes_changes_nothing(settings: Settings, server: str) -> None:
     settings.MCP_SERVER = server
