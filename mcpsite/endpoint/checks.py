@@ -13,8 +13,8 @@ from django.utils import autoreload
 from mcpsite.endpoint.access.auth import ChosenTwice, chosen, load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
 from mcpsite.endpoint.own_routes import overridden
+from mcpsite.endpoint.server_object.authored import CannotServe
 from mcpsite.endpoint.server_object.http_app import served_app
-from mcpsite.endpoint.server_object.loading import CannotServe
 
 
 @register(Tags.security)

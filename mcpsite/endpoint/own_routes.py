@@ -19,8 +19,8 @@ from django.urls import Resolver404, resolve
 from mcpsite.blocking.database import given_back
 from mcpsite.door.request import DoorRequest, Receive
 from mcpsite.door.short_door import Application, Scope, Send
+from mcpsite.endpoint.server_object.authored import CannotServe
 from mcpsite.endpoint.server_object.http_app import HttpApp, routes_are_served, served_app
-from mcpsite.endpoint.server_object.loading import CannotServe
 from sessions_dynamo.conf import forget_on_change
 
 logger = logging.getLogger(__name__)

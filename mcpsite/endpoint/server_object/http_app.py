@@ -20,7 +20,8 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Route
 
 from mcpsite.endpoint.conf import conf
-from mcpsite.endpoint.server_object.loading import CannotServe, is_fastmcp, load_server
+from mcpsite.endpoint.server_object.authored import CannotServe
+from mcpsite.endpoint.server_object.loading import is_fastmcp, load_server
 from mcpsite.endpoint.server_object.unserved import Unserved, unserved
 from sessions_dynamo.conf import forget_on_change
 

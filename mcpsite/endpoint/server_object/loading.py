@@ -1,52 +1,25 @@
 """``MCP_SERVER`` to a server object: a module's or a file's, made by a function if that is what it names.
 
-What stands there is the author's code: whatever it does when it is imported or called, one error names it.
+What stands there is the author's code, and run as such (``authored``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import sys
-import sysconfig
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib import import_module, util
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 
-T = TypeVar("T")
-
-USUAL_NAMES: Final = ("mcp", "server", "app")
-"""What the SDK's own ``mcp run`` looks for in a file, in this order."""
-
-FORMS: Final = (
-    "Set MCP_SERVER to package.module:attribute or path/to/file.py:attribute, such as mcpsite.server:mcp. The attribute"
-    " is an MCPServer, a low-level Server, FastMCP's server object, or a function without required arguments that"
-    f" returns one; left out, it is {', '.join(USUAL_NAMES[:-1])} or {USUAL_NAMES[-1]}."
-)
-
-_STANDARD_LIBRARY: Final = sysconfig.get_path("stdlib")
-_IMPORTING: Final = (__file__, importlib.__file__)
-
-
-class CannotServe(Exception):
-    """There is no server object where ``MCP_SERVER`` points; the text says what was found, ``hint`` what to set.
-
-    ``files`` are those in which an edit may mend it.
-    """
-
-    def __init__(self, problem: str, hint: str = FORMS, files: tuple[str, ...] = ()) -> None:
-        super().__init__(problem)
-        self.hint = hint
-        self.files = files
+from mcpsite.endpoint.server_object.authored import USUAL_NAMES, CannotServe, run_authored
 
 
 @cache
@@ -60,7 +33,7 @@ def load_server(path: str) -> Any:
     module = _module(place)
     if not attribute:
         return _usual(module, place)
-    target = _run(partial(_attribute, module, attribute), f"reading {attribute}")
+    target = run_authored(partial(_attribute, module, attribute), f"reading {attribute}")
     if target is None:
         raise CannotServe(f"there is no {attribute!r} in {module.__name__}{_offers(module, place)}")
     return target if is_server(target) else _made(target, attribute, module, place)
@@ -117,11 +90,11 @@ def _is_file(place: str) -> bool:
 def _module(place: str) -> ModuleType:
     """The module, imported. Raises ``CannotServe``."""
     if not _is_file(place):
-        return _run(partial(import_module, place), f"importing {place}")
+        return run_authored(partial(import_module, place), f"importing {place}")
     file = Path(place).expanduser().resolve()
     if not file.is_file():
         raise CannotServe(f"there is no file {file}")
-    return _run(partial(_import_file, file), f"importing {file}")
+    return run_authored(partial(_import_file, file), f"importing {file}")
 
 
 def _attribute(module: ModuleType, path: str) -> Any:
@@ -193,7 +166,7 @@ def _made(target: Any, attribute: str, module: ModuleType, place: str) -> Any:
         raise CannotServe(
             f"it is {_described(target)} that needs arguments ({', '.join(needed)}), and is called without any"
         )
-    made = _run(partial(_call, target), f"calling {attribute}()")
+    made = run_authored(partial(_call, target), f"calling {attribute}()")
     if not is_server(made):
         raise CannotServe(f"{attribute}() returned {_described(made)}, and not a server object")
     return made
@@ -215,55 +188,6 @@ def _required(function: Callable[..., Any]) -> list[str]:
         return []
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
-
-
-def _run(code: Callable[[], T], doing: str) -> T:
-    """The result of the author's code; whatever it raises is named, with the place in the author's file."""
-    try:
-        return code()
-    except (Exception, SystemExit) as exc:
-        raise CannotServe(f"{doing} raised {_cause(exc)}", hint=_advice(exc), files=tuple(_files(exc))) from exc
-
-
-def _cause(exc: BaseException) -> str:
-    text = str(exc) if not isinstance(exc, SyntaxError) else exc.msg
-    said = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-    if isinstance(exc, SyntaxError) and exc.filename:
-        return f"{said} ({exc.filename}, line {exc.lineno}: {(exc.text or '').strip()})"
-    frames = _frames(exc)
-    if not frames:
-        return said
-    own = [frame for frame in frames if not _is_library(frame.filename)]
-    place = own[-1] if own else frames[-1]
-    return f"{said} ({place.filename}, line {place.lineno}, in {place.name}: {place.line})"
-
-
-def _advice(exc: BaseException) -> str:
-    if isinstance(exc, SystemExit):
-        return "Let the file only define the server: what runs one belongs under if __name__ == '__main__'."
-    if isinstance(exc, ModuleNotFoundError):
-        return (
-            f"{FORMS} A module is found from the directory that the process starts in, or by PYTHONPATH; what it"
-            " imports must be installed."
-        )
-    return "Mend that line, or what it asks for; or let MCP_SERVER name something else."
-
-
-def _frames(exc: BaseException) -> list[traceback.FrameSummary]:
-    """Where it passed, from the first of the author's frames on."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    return [frame for frame in frames if frame.filename not in _IMPORTING and not frame.filename.startswith("<frozen ")]
-
-
-def _is_library(filename: str) -> bool:
-    is_installed = not {"site-packages", "dist-packages"}.isdisjoint(Path(filename).parts)
-    return is_installed or filename.startswith(("<", _STANDARD_LIBRARY))
-
-
-def _files(exc: BaseException) -> Iterator[str]:
-    if isinstance(exc, SyntaxError) and exc.filename:
-        yield exc.filename
-    yield from dict.fromkeys(frame.filename for frame in _frames(exc) if not _is_library(frame.filename))
 
 
 def _described(target: object) -> str:

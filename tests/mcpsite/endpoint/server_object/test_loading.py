@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,7 +17,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from pytest_django import Settings
 
-from mcpsite.endpoint.server_object.loading import CannotServe, load_server, low_level
+from mcpsite.endpoint.server_object import authored
+from mcpsite.endpoint.server_object.authored import CannotServe
+from mcpsite.endpoint.server_object.loading import load_server, low_level
 from mcpsite.endpoint.serving.served import served_server
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
 
@@ -240,6 +245,32 @@ def test_a_module_that_is_mended_is_served(project: Project, settings: Settings)
     project.write("mended.py", NOTES.replace("notes", "mcp"))
     assert [found.id for found in run_checks() if (found.id or "").startswith("mcp_endpoint.")] == []
     assert served_server().name == "mcp"
+
+
+def test_what_the_site_waits_for_is_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = threading.Event()
+
+    class Heard(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.set()
+
+    heard = Heard()
+    monkeypatch.setattr(authored, "SLOW_SECONDS", 0.05)
+    # A server that runs: until the log has it, and no longer.
+    monkeypatch.setattr(MCPServer, "run", partial(said.wait, 60))
+    file = project.write("running.py", NOTES + "\n    notes.run()\n")
+    authored.logger.addHandler(heard)
+    try:
+        assert load_server("running:notes").name == "notes"
+    finally:
+        authored.logger.removeHandler(heard)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"importing running has taken 0.05 s, and the site waits for it; it is at {file}, line 10: notes.run(). What"
+        " runs a server, such as mcp.run(), belongs under if __name__ == '__main__'."
+    )
 
 
 def test_fastmcps_server_object_is_found(project: Project, settings: Settings) -> None:
