@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 async def specified_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Middleware of an ``MCPServer``: gives its own errors the codes of the specification, their texts as they were.
+    """Middleware of an ``MCPServer`` or FastMCP's: its own errors get the codes of the specification.
 
     -32602 for an unknown tool or prompt and for a prompt's missing argument, -32002 for an unknown resource up to
     2025-11-25.
@@ -77,12 +78,18 @@ async def specified_errors(ctx: ServerRequestContext[Any, Any], call_next: CallN
         raise
     except MCPError as exc:
         is_legacy = ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS
-        if ctx.method == "resources/read" and is_legacy and isinstance(exc.__context__, ResourceNotFoundError):
+        if ctx.method == "resources/read" and is_legacy and isinstance(exc.__context__, _not_found()):
             raise MCPError(code=RESOURCE_NOT_FOUND, message=exc.message, data=exc.data) from exc
         raise
     if ctx.method == "tools/call" and _failed_text(result) in (f"Unknown tool: {name}", f"Unknown tool: {name!r}"):
         raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}")
     return result
+
+
+def _not_found() -> tuple[type[Exception], ...]:
+    """What says that there is no such resource: the SDK's exception, and FastMCP's where that is imported."""
+    theirs = sys.modules.get("fastmcp.exceptions")
+    return (ResourceNotFoundError, theirs.NotFoundError) if theirs is not None else (ResourceNotFoundError,)
 
 
 def _is_clients_fault(text: str, name: object) -> bool:

@@ -22,6 +22,7 @@ from mcp_types import EmptyResult, SetLevelRequestParams, SubscribeRequestParams
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.server_object.loading import is_fastmcp, load_server, low_level
 from mcpsite.endpoint.serving.errors import specified_errors
+from mcpsite.endpoint.serving.fastmcp import serve_fastmcp
 from mcpsite.endpoint.serving.late_tools import LateTools, names_of
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
@@ -32,8 +33,10 @@ def served_server() -> Server[Any]:
     """The low-level server of the process's server object, made fit for many workers. Raises ``CannotServe``."""
     target = load_server(conf.MCP_SERVER)
     server = low_level(target)
-    if isinstance(target, MCPServer):
+    if isinstance(target, MCPServer) or is_fastmcp(target):
         _specify_errors(server)
+    if is_fastmcp(target):
+        serve_fastmcp(target, server)
     _offer_session(target, server)
     # FastMCP names an unnamed server at random, in each process otherwise.
     _share_request_state(server, conf.MCP_SERVER if is_fastmcp(target) else server.name)
