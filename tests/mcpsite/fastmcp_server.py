@@ -8,9 +8,9 @@ from typing import Any
 
 from fastmcp import Context, FastMCP
 from fastmcp.dependencies import CurrentHeaders, CurrentRequest, Depends
-from fastmcp.server.dependencies import get_http_headers, get_http_request
+from fastmcp.server.dependencies import get_http_headers, get_http_request, get_session
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from fastmcp.server.sessions import SessionId, SessionProvider, get_session
+from fastmcp.server.sessions import SessionId, SessionProvider
 from starlette.requests import Request
 
 seen: list[str] = []
