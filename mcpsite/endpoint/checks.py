@@ -15,6 +15,9 @@ from mcpsite.endpoint.conf import PUBLIC, conf
 from mcpsite.endpoint.own_routes import overridden
 from mcpsite.endpoint.server_object.authored import CannotServe
 from mcpsite.endpoint.server_object.http_app import served_app
+from mcpsite.endpoint.server_object.loading import load_server
+from mcpsite.endpoint.serving.dependencies import DEFAULT_ARGUMENT
+from mcpsite.endpoint.serving.session_argument import unnamed
 
 
 @register(Tags.security)
@@ -94,6 +97,16 @@ def check_server(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
                 f"The site has these paths itself, so that the server object's are not served: {', '.join(paths)}.",
                 hint="Give them other paths, such as /hooks/… in place of /admin/….",
                 id="mcp_endpoint.W003",
+            )
+        )
+    name = conf.MCP_SESSION_ARGUMENT
+    if tools := unnamed(load_server(conf.MCP_SERVER), name):
+        found.append(
+            Warning(
+                f"MCP_SESSION_ARGUMENT={name!r} names the session, and not the {DEFAULT_ARGUMENT} that these tools have"
+                f" themselves: {', '.join(tools)}.",
+                hint=f"Call their argument {name}, or leave it out; or unset MCP_SESSION_ARGUMENT.",
+                id="mcp_endpoint.W004",
             )
         )
     return found

@@ -1,3 +1,3 @@
 """One message through the SDK's kernel: the served server, the request, its session, and the record of the call."""
 
-__all__ = ["dependencies", "kernel", "param_headers", "record", "request", "served", "session"]
+__all__ = ["dependencies", "kernel", "param_headers", "record", "request", "served", "session", "session_argument"]

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.resolve import find_resolved_parameters
 from mcp.server.mcpserver.tools import Tool
 
-from mcpsite.endpoint.serving.dependencies import current_session
+from mcpsite.endpoint.serving.dependencies import DEFAULT_ARGUMENT, current_session
 from mcpsite.endpoint.serving.request import ServedRequest
 
 _OPEN_OBJECT: Final = frozenset({"type", "title", "description", "properties", "required", "$defs"})
@@ -103,6 +103,14 @@ class SessionArgument:
         if isinstance(structured, dict) and self._name not in structured and _is_open(schema, self._name):
             result["structuredContent"] = {**structured, self._name: session_id}
         return result
+
+
+def unnamed(target: object, name: str) -> list[str]:
+    """The tools that take the session and have the usual argument for it themselves, which another name replaces."""
+    if not isinstance(target, MCPServer) or name in ("", DEFAULT_ARGUMENT):
+        return []
+    tools = target._tool_manager.list_tools()
+    return [tool.name for tool in tools if DEFAULT_ARGUMENT in tool.parameters["properties"] and takes_session(tool.fn)]
 
 
 @lru_cache(maxsize=1024)

@@ -57,3 +57,14 @@ def test_an_authenticator_of_any_package_passes(settings: Settings, path: str) -
 def test_a_cap_that_refuses_every_message_is_a_mistake(settings: Settings, limit: int) -> None:
     settings.MCP_MAX_BODY_BYTES = limit
     assert set(_errors()) == {"mcp_endpoint.E005"}
+
+
+def test_an_argument_of_a_tools_own_that_names_nothing_any_more_is_said(settings: Settings) -> None:
+    settings.MCP_SESSION_ARGUMENT = "notebook"
+    (warning,) = _errors().values()
+    assert warning.id == "mcp_endpoint.W004"
+    assert "store_app_state" in warning.msg
+    assert "dynamodb_info" not in warning.msg, "it takes no session"
+    for name in ("", "session_id"):
+        settings.MCP_SESSION_ARGUMENT = name
+        assert _errors() == {}
