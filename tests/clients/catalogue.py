@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.clients.environments import Go, Maven, Npm, Pip, Recipe
+from tests.clients.environments import Cargo, Go, Maven, Npm, Pip, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,16 @@ def _java(version: str) -> Client:
     )
 
 
+def _rmcp(mode: str, title: str, lacks: Mapping[str, str]) -> Client:
+    version = "3.11.0"
+    features = '["client", "elicitation", "reqwest", "transport-streamable-http-client-reqwest"]'
+    rmcp = f'rmcp = {{ version = "={version}", default-features = false, features = {features} }}'
+    others = ('futures = "0.3"', 'serde_json = "1"', 'tokio = { version = "1", features = ["full"] }')
+    return Client(
+        f"rmcp, {title}", "rmcp", version, "Rust", Cargo("rust/main.rs", (rmcp, *others)), lacks, {"MODE": mode}
+    )
+
+
 GO_SDK: Final = ("github.com/modelcontextprotocol/go-sdk", "1.8.0", "go/sdk.go")
 MCP_GO: Final = ("github.com/mark3labs/mcp-go", "1.2.1", "go/mcpgo.go")
 SESSION_EACH: Final = "it opens and ends a session for each call"
@@ -100,8 +110,10 @@ CLIENTS: Final[tuple[Client, ...]] = (
     _java("1.0.2"),
     _java("2.0.1"),
     _java("2.1.0"),
-    _go("mcp-go, with sessions", *MCP_GO, "legacy", {}),
+    _go("mcp-go, with sessions", *MCP_GO, "legacy", {"cancellation": "over HTTP it sends none before 2026-07-28"}),
     _go("mcp-go, 2026-07-28", *MCP_GO, "auto", {"delete": NO_SESSIONS}),
+    _rmcp("legacy", "with sessions", {}),
+    _rmcp("auto", "2026-07-28", {"delete": NO_SESSIONS}),
     _framework(
         "langchain, session()",
         "langchain-mcp-adapters==0.3.2",
@@ -120,7 +132,13 @@ CLIENTS: Final[tuple[Client, ...]] = (
         "llama-index",
         "llama-index-tools-mcp==0.6.0",
         "llama_index_client.py",
-        {"logging": NO_CALLBACK, "elicitation": NO_CALLBACK, "roots": NO_CALLBACK, "delete": SESSION_EACH},
+        {
+            "logging": NO_CALLBACK,
+            "elicitation": NO_CALLBACK,
+            "roots": NO_CALLBACK,
+            "delete_in_flight": "it has nothing that one could leave",
+            "delete": SESSION_EACH,
+        },
     ),
     _framework(
         "pydantic-ai",

@@ -148,8 +148,10 @@ def prepared(name: str, recipe: Recipe) -> list[str]:
     folder = cache() / name.replace(" ", "-").replace("/", "-")
     stamp = folder / ".built"
     if not stamp.exists() or stamp.read_text() != _identity(recipe):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        # What a compiler has built of others' code is built again for nothing.
+        if not isinstance(recipe, Cargo):
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         recipe.build(folder)
         stamp.write_text(_identity(recipe))
     return recipe.command(folder)

@@ -8,25 +8,39 @@ from __future__ import annotations
 import secrets
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import uvicorn
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import SetLevelRequestParams
+from mcp_types import EmptyResult, SetLevelRequestParams
 
 from tests.clients.tools import add_tools
-from tests.conformance.reference import accept
 
 mcp: MCPServer[Any] = MCPServer("clients")
-add_tools(mcp)
 
+_levels: dict[str, str] = {}
 _state: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 _counts: Counter[tuple[str, str]] = Counter()
 
 
+async def _set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> EmptyResult:
+    """The SDK leaves the method to the server, and filters nothing by it."""
+    _levels[_session_id(getattr(ctx.request, "headers", None))] = params.level
+    return EmptyResult()
+
+
+def _session_id(headers: Mapping[str, str] | None) -> str:
+    return (headers or {}).get("mcp-session-id", "")
+
+
+add_tools(mcp, lambda ctx: _session_id(ctx.headers) not in _levels)
+
+
 def _session(ctx: Context, handle: str | None) -> str:
     """The client's own session, or the handle that it was given, or a new one."""
-    return (ctx.headers or {}).get("mcp-session-id") or handle or secrets.token_urlsafe(16)
+    return _session_id(ctx.headers) or handle or secrets.token_urlsafe(16)
 
 
 def _counted(session_id: str, name: str) -> int:
@@ -79,7 +93,7 @@ def count(ctx: Context, session_id: str | None = None) -> dict[str, Any]:
 
 def main(port: int) -> None:
     app = mcp.streamable_http_app()
-    mcp.session_manager.app.add_request_handler("logging/setLevel", SetLevelRequestParams, accept)
+    mcp.session_manager.app.add_request_handler("logging/setLevel", SetLevelRequestParams, _set_level)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -30,23 +30,28 @@ def kept() -> Readings:
     if not KEPT.exists():
         return {}
     known = {identity(client) for client in CLIENTS}
-    return {
-        name: {count: {step: Reading(**reading) for step, reading in steps.items()} for count, steps in counts.items()}
-        for name, counts in json.loads(KEPT.read_text()).items()
-        if name in known
-    }
+    readings: Readings = {}
+    for name, count, steps in json.loads(KEPT.read_text()):
+        if name in known:
+            counts = readings.setdefault(name, {})
+            counts[count] = {step: Reading(**reading) for step, reading in steps.items()}
+    return readings
 
 
 def write(readings: Readings) -> None:
     """Keep all readings, and make the page of them."""
-    plain = {
-        name: {
-            count: {step: asdict(reading) for step, reading in steps.items()} for count, steps in sorted(counts.items())
-        }
+    # A run a line, so that a difference shows whose it is.
+    runs = [
+        json.dumps([name, count, {step: _plain(reading) for step, reading in steps.items()}], ensure_ascii=False)
         for name, counts in sorted(readings.items())
-    }
-    KEPT.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        for count, steps in sorted(counts.items())
+    ]
+    KEPT.write_text("[\n" + ",\n".join(runs) + "\n]\n")
     PAGE.write_text(PAGE.read_text().partition(BEGIN)[0] + rendered(readings))
+
+
+def _plain(reading: Reading) -> dict[str, object]:
+    return {name: value for name, value in asdict(reading).items() if value != ""}
 
 
 def rendered(readings: Readings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -40,8 +41,13 @@ def _mark(token: str) -> Path:
     return Path(os.environ[MARKS]) / token
 
 
-def add_tools(mcp: MCPServer[Any]) -> None:
-    """Register the tools that emit, ask and wait."""
+def _always(ctx: Context) -> bool:
+    return True
+
+
+def add_tools(mcp: MCPServer[Any], logs_below: Callable[[Context], bool] = _always) -> None:
+    """Register the tools that emit, ask and wait. ``logs_below`` says whether ``log`` logs below level info, where the
+    server does not filter by itself."""
 
     @mcp.tool()
     async def report(ctx: Context) -> str:
@@ -53,7 +59,8 @@ def add_tools(mcp: MCPServer[Any]) -> None:
     @mcp.tool()
     async def log(ctx: Context) -> str:
         """Logs three times at level info, and once below it."""
-        await ctx.debug("too low")
+        if logs_below(ctx):
+            await ctx.debug("too low")
         for number in (1, 2, 3):
             await ctx.info(f"entry {number}")
         return "logged"

@@ -20,7 +20,7 @@ class Peer:
         return self
 
     async def __aexit__(self, *exception):
-        await self.client.http_client.aclose()
+        """There is nothing to leave: the client has no end."""
 
     async def tools(self):
         return {tool.name: tool.input_schema for tool in (await self.client.list_tools()).tools}

@@ -13,6 +13,7 @@ from python_steps import COLOUR, REPLY, ROOT, main
 
 class Peer:
     keeps_session = True
+    asks_for_all_levels = True
 
     def __init__(self, url):
         self.logged = []

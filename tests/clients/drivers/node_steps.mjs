@@ -11,6 +11,7 @@ export const COLOUR = "ultramarine";
 export const REPLY = "hello from the model";
 const LOGGED = ["entry 1", "entry 2", "entry 3"];
 const STEP_MS = 40_000;
+const RESTART_MS = 160_000; // Of which the processes' own start is most, when three are restarted.
 const LEAVES = 6;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -195,7 +196,7 @@ export async function main(connect) {
       continue;
     }
     try {
-      const detail = await within(steps[name](peer), STEP_MS);
+      const detail = await within(steps[name](peer), name === "restart" ? RESTART_MS : STEP_MS);
       // A transport tells of its broken streams by this callback: after a restart that is what it is for.
       if (errors.length && !["restart", "delete_in_flight", "cancellation"].includes(name)) {
         throw new Error(`it reported ${errors.join(" | ")}`);

@@ -8,6 +8,7 @@ from python_steps import main
 
 class Peer:
     keeps_session = False
+    calls_in_turn = True
 
     def __init__(self, url):
         self.lacks = {}

@@ -355,8 +355,8 @@ func (s *Steps) deleteInFlight(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func within(step func(context.Context) (string, error)) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func within(limit time.Duration, step func(context.Context) (string, error)) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return step(ctx)
 }
@@ -395,7 +395,12 @@ func drive(open func(ctx context.Context, url string, heard *Heard) (Peer, error
 			say(map[string]any{"step": name, "ok": nil, "detail": reason})
 			continue
 		}
-		detail, err := within(steps[name])
+		limit := patience
+		if name == "restart" {
+			// Of which the processes' own start is most, when three are restarted.
+			limit *= 4
+		}
+		detail, err := within(limit, steps[name])
 		if err != nil {
 			say(map[string]any{"step": name, "ok": false, "detail": err.Error()})
 			continue
@@ -408,7 +413,7 @@ func drive(open func(ctx context.Context, url string, heard *Heard) (Peer, error
 }
 
 func (s *Steps) leave() {
-	_, err := within(func(ctx context.Context) (string, error) {
+	_, err := within(patience, func(ctx context.Context) (string, error) {
 		if s.session == "" {
 			text, err := s.peer.Call(ctx, "lambda_operation", arguments{"operation": "leave", "input": nil})
 			if err != nil {
