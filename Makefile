@@ -1,6 +1,7 @@
 # 'make run' serves the site, 'make test' runs every test, 'make check' those that need nothing but Python, 'make lint'
 # checks style, imports and types, 'make conformance' runs the protocol's official suite against three processes
-# (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes docs/clients.md,
+# (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes docs/clients.md, 'make
+# servers' compares the servers of the SDK's documents with the SDK's own app and writes what differs to docs/servers.md,
 # 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
@@ -20,7 +21,7 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run test check lint lock release-check conformance clients bench clean
+.PHONY: run test check lint lock release-check conformance clients servers bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -76,8 +77,11 @@ conformance: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 clients: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m tests.clients.run $(ARGS)
 
+servers: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.servers.run --write $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(NODE_MODULES) .clients dist staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .clients .servers dist staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/run.stamp: requirements.txt
 	@$(or $(PYTHON),python3) -c $(RECENT) || { \

@@ -59,7 +59,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 
 # Tests that need more than Python: Java, Node.js, a browser, a package registry, or the whole of a run.
-NEED_MORE = (*TURNS, *LAST, "iam")
+NEED_MORE = (*TURNS, *LAST, "iam", "servers")
 # The slowest of the others, half of their time: many rows, kills behind every write, commands and servers as
 # processes, models that are walked at random.
 SLOW = frozenset(
