@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.clients.environments import Cargo, Go, Maven, Npm, Pip, Recipe
+from tests.clients.environments import Cargo, Go, Maven, Npm, Page, Pip, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,24 @@ def _rmcp(mode: str, title: str, lacks: Mapping[str, str]) -> Client:
 
 GO_SDK: Final = ("github.com/modelcontextprotocol/go-sdk", "1.8.0", "go/sdk.go")
 MCP_GO: Final = ("github.com/mark3labs/mcp-go", "1.2.1", "go/mcpgo.go")
+
+
+def _mcp_remote(version: str) -> Client:
+    recipe = Npm("node.mjs", (f"mcp-remote@{version}", "@modelcontextprotocol/sdk@1.32.2"))
+    return Client("mcp-remote", "mcp-remote", version, "TypeScript", recipe, {}, {"THROUGH": "mcp-remote"})
+
+
+NOT_DRIVEN: Final = "the page has it, this matrix does not use it"
+
+
+def _inspector(version: str) -> Client:
+    package = "@modelcontextprotocol/inspector"
+    # It wants a newer Node.js than many a system has.
+    recipe = Page("inspector_page.py", (f"{package}@{version}", "node@24"))
+    steps = ("progress", "logging", "sampling", "roots", "cancellation", "delete_in_flight")
+    return Client("Inspector, web page", package, version, "TypeScript", recipe, dict.fromkeys(steps, NOT_DRIVEN))
+
+
 SESSION_EACH: Final = "it opens and ends a session for each call"
 NO_CALLBACK: Final = "it takes no callback for it"
 NO_CANCELLATION: Final = "it has no way to cancel a call"
@@ -114,6 +132,8 @@ CLIENTS: Final[tuple[Client, ...]] = (
     _go("mcp-go, 2026-07-28", *MCP_GO, "auto", {"delete": NO_SESSIONS}),
     _rmcp("legacy", "with sessions", {}),
     _rmcp("auto", "2026-07-28", {"delete": NO_SESSIONS}),
+    _mcp_remote("0.15.1"),
+    _inspector("2.12.0"),
     _framework(
         "langchain, session()",
         "langchain-mcp-adapters==0.3.2",

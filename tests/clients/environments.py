@@ -75,6 +75,21 @@ class Npm:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A web page that an npm package serves, with a driver in Python that uses it in Chromium by playwright."""
+
+    driver: str
+    packages: tuple[str, ...]
+    tool: str = "npm"
+
+    def build(self, folder: Path) -> None:
+        Npm(self.driver, self.packages).build(folder)
+
+    def command(self, folder: Path) -> list[str]:
+        return [sys.executable, str(DRIVERS / self.driver), str(folder)]
+
+
+@dataclass(frozen=True, slots=True)
 class Go:
     """A module of the driver's sources, built to a program."""
 

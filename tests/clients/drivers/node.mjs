@@ -1,9 +1,27 @@
-// The official TypeScript SDK 1.x: `Client` over `StreamableHTTPClientTransport`.
+// The official TypeScript SDK 1.x: `Client` over `StreamableHTTPClientTransport`, or over the standard streams of the
+// program that THROUGH names, which carries all on to the URL.
+
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport, getDefaultEnvironment } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import * as types from "@modelcontextprotocol/sdk/types.js";
 import { COLOUR, REPLY, ROOT, main, textOf } from "./node_steps.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const THROUGH = process.env.THROUGH;
+
+function transportTo(url) {
+  if (!THROUGH) return new StreamableHTTPClientTransport(new URL(url));
+  return new StdioClientTransport({
+    command: join(HERE, "node_modules", ".bin", THROUGH),
+    args: [url, "--allow-http", "--transport", "http-only", "--silent"],
+    env: { ...getDefaultEnvironment(), MCP_REMOTE_CONFIG_DIR: join(HERE, "settings") },
+    stderr: "ignore",
+  });
+}
 
 async function connect(url, report) {
   const lacks = {};
@@ -28,7 +46,7 @@ async function connect(url, report) {
   client.setNotificationHandler(types.LoggingMessageNotificationSchema, (message) => {
     logged.push(message.params.data);
   });
-  const transport = new StreamableHTTPClientTransport(new URL(url));
+  const transport = transportTo(url);
   await client.connect(transport);
   return {
     keepsSession: true,
@@ -39,7 +57,7 @@ async function connect(url, report) {
     call: async (name, args, options) => textOf(await client.callTool({ name, arguments: args }, undefined, options)),
     setLevel: (level) => client.setLoggingLevel(level),
     close: async () => {
-      await transport.terminateSession();
+      await transport.terminateSession?.();
       await client.close();
     },
   };

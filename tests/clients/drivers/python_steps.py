@@ -265,7 +265,7 @@ async def run(url, wanted, peers):
                     say(step=name, ok=False, detail=told(error))
             under_way = "delete"
             if "delete" in wanted and peer.keeps_session and not steps.session:
-                steps.session = handle_in(await peer.call("lambda_operation", {"operation": "leave", "input": None}))
+                steps.session = handle_in(await peer.call("lambda_operation", {"operation": "leave", "input": {}}))
             lacks = peer.lacks.get("delete")
             errors.texts.clear()
     except BaseException as error:

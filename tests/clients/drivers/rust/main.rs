@@ -355,7 +355,8 @@ fn say(step: &str, outcome: Outcome) {
     }
 }
 
-#[tokio::main]
+// rmcp runs the handler of each notification in a task of its own: on one thread they begin in the order that they came.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let (url, wanted) = (arguments[1].clone(), arguments[2].split(',').collect::<Vec<_>>());
