@@ -23,6 +23,12 @@ from mcpsite.endpoint.serving.request import ServedRequest
 _OPEN_OBJECT: Final = frozenset({"type", "title", "description", "properties", "required", "$defs"})
 """Keywords of an output's schema beside which one more property is surely valid."""
 
+_BEGUN: Final = "mcpsite.session "
+"""Before the ``requestState`` of a call that asks for input (2026-07-28): what it has begun is that of its next round.
+
+The SDK's boundary seals both, and binds them to the caller and to the call.
+"""
+
 
 class SessionArgument:
     """Middleware of an ``MCPServer``: offers the argument, takes it off, and returns a new session's id."""
@@ -75,13 +81,19 @@ class SessionArgument:
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, request: ServedRequest, tool: Tool
     ) -> HandlerResult:
         params = dict(ctx.params or {})
+        begun = _taken_from_state(params)
         if isinstance(arguments := params.get("arguments"), Mapping):
             params["arguments"] = {name: value for name, value in arguments.items() if name != self._name}
             request.handle = arguments.get(self._name)
+        if request.handle in (None, ""):
+            request.handle = begun
         result = await call_next(replace(ctx, params=params))
-        minted = self._minted(request, result)
+        minted = begun or self._minted(request, result)
         if minted is None or not isinstance(result, dict):
             return result
+        if result.get("resultType") == "input_required":
+            # The client reads no more than the questions: it is told once the call is done.
+            return {**result, "requestState": f"{_BEGUN}{minted} {result.get('requestState') or ''}"}
         return self._with_handle(result, minted, tool.output_schema)
 
     def _minted(self, request: ServedRequest, result: HandlerResult) -> str | None:
@@ -118,6 +130,16 @@ def takes_session(function: Callable[..., Any]) -> bool:
     """Whether a tool, or what it depends on, takes ``current_session``."""
     resolvers = [marker.fn for marker, _ in find_resolved_parameters(function).values()]
     return any(resolver is current_session or takes_session(resolver) for resolver in resolvers)
+
+
+def _taken_from_state(params: dict[str, Any]) -> str | None:
+    """The id of the session that an earlier round of this call began, taken off its ``requestState``."""
+    state = params.get("requestState")
+    if not isinstance(state, str) or not state.startswith(_BEGUN):
+        return None
+    begun, _, rest = state.removeprefix(_BEGUN).partition(" ")
+    params["requestState"] = rest or None
+    return begun
 
 
 def _is_open(schema: Mapping[str, Any] | None, name: str) -> bool:

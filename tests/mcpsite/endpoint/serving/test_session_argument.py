@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from mcp.server.mcpserver import Context, MCPServer, Resolve
+from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 from pytest_django import Settings
 
@@ -17,7 +17,7 @@ from mcpsite.endpoint.serving.session import Session
 from sessions_dynamo.store.sessions import default_store
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.faults import failing
-from tests.mcpsite.peers import LegacyPeer, ModernPeer, Outcome
+from tests.mcpsite.peers import ENVELOPE, LegacyPeer, ModernPeer, Outcome
 
 noted = MCPServer("noted")
 CurrentSession = Annotated[Session, Resolve(current_session)]
@@ -86,6 +86,27 @@ def own(text: str, session: CurrentSession, session_id: str | None = None) -> di
 def sent(session: CurrentSession, arguments: Annotated[dict[str, Any], Resolve(sent_arguments)]) -> dict[str, Any]:
     session.state["notes"] = ["sent"]
     return arguments
+
+
+class Sure(BaseModel):
+    sure: bool
+
+
+async def first_sure(session: CurrentSession) -> Elicit[Sure]:
+    """It runs again in each round, as the SDK has it."""
+    await session.aincr("asked")
+    return Elicit("Sure?", Sure)
+
+
+async def then_sure(first: Annotated[Sure, Resolve(first_sure)]) -> Elicit[Sure]:
+    return Elicit("Really?", Sure)
+
+
+@noted.tool()
+def note_surely(text: str, session: CurrentSession, really: Annotated[Sure, Resolve(then_sure)]) -> list[str]:
+    if not really.sure:
+        raise ToolError("not sure")
+    return note(text, session)
 
 
 @noted.tool()
@@ -229,6 +250,55 @@ def test_one_that_ended_is_an_error_that_says_what_to_do(client: ModernPeer) -> 
 def test_it_is_none_of_the_tools_arguments(client: ModernPeer) -> None:
     handle = handle_of(call(client, "note", text="milk"))
     assert call(client, "sent", session_id=handle).data == {}
+
+
+# --- A call in several rounds ---------------------------------------------------------------------------------
+
+
+def rounds(peer: ModernPeer, sure: bool, **arguments: Any) -> tuple[list[dict[str, Any]], Outcome]:
+    """What a call asked for, round by round, and its result, as a client that sends the same arguments each time."""
+    envelope = {**ENVELOPE, CLIENT_CAPABILITIES_META_KEY: {"elicitation": {}}}
+    params: dict[str, Any] = {"name": "note_surely", "arguments": {"text": "milk", **arguments}, "_meta": envelope}
+    asked = []
+    while (answer := peer.request("tools/call", params)).result["resultType"] == "input_required":
+        asked.append(answer.result)
+        answers = {key: {"action": "accept", "content": {"sure": sure}} for key in answer.result["inputRequests"]}
+        params |= {"inputResponses": answers, "requestState": answer.result["requestState"]}
+    return asked, Outcome(answer)
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_session_that_a_round_has_begun_is_that_of_the_next(client: ModernPeer, wire: Wire, sure: bool) -> None:
+    wire.clear()
+    asked, outcome = rounds(client, sure)
+    assert len(asked) == 2
+    assert wire.operations.count("PutItem") == 1
+    assert [result.keys() & {"content", "structuredContent"} for result in asked] == [set(), set()]
+    assert outcome.failed is not sure
+    handle = handle_of(outcome)
+    assert handle is not None
+    stored = default_store().load(handle)
+    assert (stored.counters, dict(stored.state)) == ({"asked": 3}, {"notes": ["milk"]} if sure else {})
+
+
+def test_rounds_of_a_call_that_names_its_session_return_nothing(client: ModernPeer) -> None:
+    handle = handle_of(call(client, "note", text="bread"))
+    asked, outcome = rounds(client, True, session_id=handle)
+    assert len(asked) == 2
+    assert outcome.data == {"result": ["bread", "milk"]}
+    assert handle_of(outcome) is None
+
+
+def test_a_session_that_ends_between_rounds_is_an_error(client: ModernPeer, wire: Wire) -> None:
+    envelope = {**ENVELOPE, CLIENT_CAPABILITIES_META_KEY: {"elicitation": {}}}
+    params: dict[str, Any] = {"name": "note_surely", "arguments": {"text": "milk"}, "_meta": envelope}
+    wire.clear()
+    asked = client.request("tools/call", params).result
+    [begun] = [sent.params["Item"]["session_id"]["S"] for sent in wire.requests if sent.operation == "PutItem"]
+    default_store().terminate(begun)
+    outcome = Outcome(client.request("tools/call", {**params, "requestState": asked["requestState"]}))
+    assert outcome.failed
+    assert "leave session_id out to begin a new session" in outcome.text
 
 
 # --- The setting ----------------------------------------------------------------------------------------------
