@@ -49,7 +49,8 @@ class OwnRoutes:
             if not answer.is_whole:
                 raise
             # It was answered with a 500, or fails only after its answer.
-            logger.exception("a route of the server object failed: %s %s", scope["method"], scope["path"])
+            path = scope["path"].encode("unicode_escape").decode("ascii")
+            logger.exception("a route of the server object failed: %s %s", scope["method"], path)
 
 
 def _served_app() -> HttpApp | None:

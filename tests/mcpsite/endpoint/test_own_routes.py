@@ -72,6 +72,13 @@ def test_a_handler_that_raises_is_500_and_in_the_log(
     assert [record.getMessage() for record in caplog.records] == ["a route of the server object failed: GET /fails"]
 
 
+def test_a_path_cannot_add_a_line_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, own_routes.__name__):
+        assert site.request("POST", "/hooks/a\nERROR \x1b[31mforged/7", b"\xff").status == 500
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said == r"a route of the server object failed: POST /hooks/a\nERROR \x1b[31mforged/7"
+
+
 def test_a_stream_that_breaks_is_not_taken_for_whole() -> None:
     with pytest.raises(RuntimeError, match="a secret"):
         site.request("GET", "/breaks")
