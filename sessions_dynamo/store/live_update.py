@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,15 @@ def may_begin(session_id: str) -> str:
     """
     free = "attribute_not_exists(session_id) OR #ttl <= :now"
     return f"{free} OR attribute_exists(terminated_at)" if schema.is_user_session_id(session_id) else free
+
+
+def beginning(session_id: str) -> Attributes:
+    """What a new session's item has besides: for a user's own a name of this write.
+
+    Calls of a user may begin it in one millisecond, and alike: each would take the other's item for its own.
+    """
+    own = schema.is_user_session_id(session_id)
+    return {session_items.LAST_SAVE: {"S": secrets.token_hex(8)}} if own else {}
 
 
 def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any) -> StorageError:

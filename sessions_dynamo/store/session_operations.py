@@ -20,7 +20,7 @@ from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import batches, session_items, times, values
 from sessions_dynamo.store.global_state import RegionEntries
 from sessions_dynamo.store.large_values import LargeValues
-from sessions_dynamo.store.live_update import may_begin, not_found, update_live
+from sessions_dynamo.store.live_update import beginning, may_begin, not_found, update_live
 from sessions_dynamo.store.session_items import Attributes, Session, StateUpdate, Update
 from sessions_dynamo.store.state import Fetch, Spilled, State, refuse
 from sessions_dynamo.store.times import seconds
@@ -80,7 +80,7 @@ class SessionOperations:
             client_params_text=None if client_params is None else values.dumps(client_params),
             state=state,
         )
-        item = session_items.encode(session, entries)
+        item = session_items.encode(session, entries) | beginning(session_id)
         yield from self._values.put(state.changes, entries)
         try:
             yield from ask(

@@ -6,14 +6,16 @@ import inspect
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from pytest_django import Settings
 
+from sessions_dynamo import schema
 from sessions_dynamo.errors import SessionExists, SessionNotFound, StateConflict, StorageError, StorageUnavailable
 from sessions_dynamo.operations import Request
-from sessions_dynamo.store import batches, session_items
+from sessions_dynamo.store import batches, session_items, session_operations
 from sessions_dynamo.store.session_items import SPILL_BYTES, Session
 from sessions_dynamo.store.session_operations import SessionOperations, default_operations
 from sessions_dynamo.store.sessions import SessionStore
@@ -71,6 +73,24 @@ def test_a_session_is_created_where_there_is_none(sessions: SessionOperations) -
     assert session.state.entries == {"a": "1"}
     with pytest.raises(SessionExists):
         ByHand(refused("PutItem"))(sessions.create("abc"))
+
+
+def test_two_calls_that_begin_a_users_own_session_alike_are_two(
+    sessions: SessionOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Mock(now=Mock(return_value=datetime.now(UTC)))
+    monkeypatch.setattr(session_operations, "datetime", clock)
+    own = schema.user_session_id("ann")
+    first = ByHand({})
+    first(sessions.create(own, principal="ann", state=state_of(visits=1)))
+    (put,) = first.asked
+    with pytest.raises(SessionExists):
+        ByHand(refused("PutItem", Item=put["Item"]))(sessions.create(own, principal="ann", state=state_of(visits=1)))
+    sent_again = sessions.create(own, principal="ann", state=state_of(visits=1))
+    request = next(sent_again)
+    assert isinstance(request, Request)
+    with pytest.raises(StopIteration):
+        sent_again.throw(refused("PutItem", Item=request.parameters["Item"]))
 
 
 def test_a_save_is_conditional_on_what_was_read_and_on_the_session_being_live(sessions: SessionOperations) -> None:
