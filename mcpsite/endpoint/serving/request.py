@@ -64,9 +64,12 @@ class ServedRequest(Request):
         if handle in (None, ""):
             if self.used_session is None:
                 self.used_session = Session(self._store, self.principal)
-        elif self.used_session is None or handle != self.used_session.session_id:
-            self.used_session = await self._named(handle)
-        return self.used_session
+            return self.used_session
+        if (used := self._used(handle)) is None:
+            named = await self._named(handle)
+            # Another part of the handler may have asked for it meanwhile, and changed it.
+            used = self.used_session = self._used(handle) or named
+        return used
 
     async def user_session(self) -> Session:
         """The caller's own session, whatever session the client has or names; a new one until something is written.
@@ -83,7 +86,9 @@ class ServedRequest(Request):
             row = await run(self._store.peek(session_id))
             # Another principal's only if two had one digest.
             is_there = row is not None and row.is_live and row.principal == self.principal
-            self._user_session = Session(self._store, self.principal, row if is_there else None, session_id)
+            # Another part of the handler may have asked for it meanwhile, and changed it.
+            if self._user_session is None:
+                self._user_session = Session(self._store, self.principal, row if is_there else None, session_id)
         return self._user_session
 
     @property
@@ -111,6 +116,10 @@ class ServedRequest(Request):
         """Forget the changes of a message that failed; its activity still counts."""
         for used in self._sessions:
             used.discard()
+
+    def _used(self, handle: object) -> Session | None:
+        used = self.used_session
+        return used if used is not None and handle == used.session_id else None
 
     def _is_own(self, used: Session | None) -> bool:
         return used is not None and self.stored is not None and used.session_id == self.stored.session_id

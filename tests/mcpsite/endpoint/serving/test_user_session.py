@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 import pytest
-from mcp.server.mcpserver import MCPServer, Resolve
+from mcp.server.mcpserver import Context, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
 from pytest_django import Settings
 
@@ -59,6 +59,17 @@ def both(line: str, mine: UserSession, session: CurrentSession) -> dict[str, lis
     for kept in (mine, session):
         kept.state["lines"] = [*kept.state.get("lines", []), line]
     return {"mine": mine.state["lines"], "session": session.state["lines"]}
+
+
+@diary.tool()
+async def write_at_once(ctx: Context, session_id: str = "") -> None:
+    """Parts of a tool that each ask for the sessions themselves, at the same time."""
+
+    async def part(key: str) -> None:
+        mine, session = await asyncio.gather(user_session(ctx), current_session(ctx))
+        mine.state[key] = session.state[key] = True
+
+    await asyncio.gather(part("one"), part("two"))
 
 
 @diary.tool()
@@ -171,6 +182,15 @@ def test_it_takes_part_beside_the_clients_own(ann: ModernPeer) -> None:
     other = conversation(ann)
     assert other.call("both", line="two").data == {"mine": ["one", "two"], "session": ["two"]}
     assert dict(default_store().load(peer.session_id, "ann").state) == {"lines": ["one"]}
+
+
+def test_parts_of_a_call_that_ask_at_once_change_one_and_the_same(ann: ModernPeer) -> None:
+    named = default_store().create(principal="ann")
+    assert not ann.call("write_at_once", session_id=named.session_id).failed
+    assert dict(default_store().load(named.session_id, "ann").state) == {"one": True, "two": True}
+    mine = default_store().peek(schema.user_session_id("ann"))
+    assert mine is not None
+    assert dict(mine.state) == {"one": True, "two": True}
 
 
 # --- Two calls begin it at once -------------------------------------------------------------------------------
