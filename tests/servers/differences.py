@@ -52,13 +52,6 @@ def _error(seen: Seen, asked: Asked, code: int, message: str | None = None) -> S
     return seen.ending(final, status)
 
 
-def _unknown_tool(asked: Asked, theirs: Seen, ours: Seen) -> Seen:
-    result = theirs.final.get("result", {})
-    text = f"Unknown tool: {asked.named}"
-    failed = result.get("isError") and [block.get("text") for block in result.get("content", [])] == [text]
-    return _error(theirs, asked, INVALID_PARAMS, text) if failed else theirs
-
-
 def _prompt(asked: Asked, theirs: Seen, ours: Seen) -> Seen:
     if asked.method != "prompts/get" or theirs.error.get("code") not in (0, INTERNAL_ERROR):
         return theirs
@@ -111,11 +104,6 @@ def _remembered(asked: Asked, theirs: Seen, ours: Seen) -> Seen:
 
 
 DIFFERENCES: Final = (
-    Difference(
-        "an unknown tool is the error -32602, not a result that failed",
-        'the specification, "Tools", "Error Handling", lists it among protocol errors',
-        _unknown_tool,
-    ),
     Difference(
         "an unknown prompt and a prompt's missing argument are -32602, not 0 or -32603",
         'the specification, "Prompts", "Error Handling"',

@@ -16,14 +16,12 @@ NEEDED: Final = ("inline-snapshot", "dirty-equals", "trio", "logfire", "opentele
 ALSO_NEEDED: Final = ("pytest-examples", "pillow")
 SECONDS: Final = 900
 
-_TOOL: Final = "an unknown tool is the error -32602"
 _PROMPT: Final = "an unknown prompt and a prompt's missing argument are -32602"
 _RESOURCE: Final = "an unknown resource is -32002 up to 2025-11-25"
 _CODE: Final = "any other exception is -32603, not 0"
 _LEVEL: Final = "`logging` is a capability, and the level that a session sets is honoured"
 
 EXPECTED: Final = {
-    "test_call_tool_unknown_name_returns_error_result": _TOOL,
     "test_get_unknown_prompt_is_error": _PROMPT,
     "test_get_prompt_with_a_missing_required_argument_is_an_error": _PROMPT,
     "test_get_prompt_with_a_wrong_type_argument_is_rejected_before_the_function_runs": _CODE,

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,22 +33,21 @@ def test_some_servers_answer_as_under_the_sdks_own_app_but_for_what_is_declared(
     assert "servers of the SDK's documents" in done.stdout
 
 
-CALL = Asked("legacy", "unknown tool", "tools/call", {"name": "nope", "arguments": {}})
-FAILED: dict[str, Any] = {"content": [{"type": "text", "text": "Unknown tool: nope"}], "isError": True}
-THEIRS = Seen(200, ({"jsonrpc": "2.0", "id": 1, "result": FAILED},))
-
-
 def _error(code: int, message: str) -> Seen:
     return Seen(200, ({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}},))
 
 
+ASKED = Asked("legacy", "unknown prompt", "prompts/get", {"name": "nope"})
+THEIRS = _error(0, "Unknown prompt: nope")
+
+
 def test_a_declared_difference_is_explained_by_itself_alone() -> None:
-    assert explained(CALL, THEIRS, _error(-32602, "Unknown tool: nope")) == [DIFFERENCES[0]]
-    assert explained(CALL, THEIRS, THEIRS) == []
+    assert explained(ASKED, THEIRS, _error(-32602, "Unknown prompt: nope")) == [DIFFERENCES[0]]
+    assert explained(ASKED, THEIRS, THEIRS) == []
 
 
 @pytest.mark.parametrize(
-    "ours", [_error(-32601, "Unknown tool: nope"), _error(-32602, "nope"), Seen(500, ()), Seen(400, THEIRS.messages)]
+    "ours", [_error(-32601, "Unknown prompt: nope"), _error(-32602, "nope"), Seen(500, ()), Seen(400, THEIRS.messages)]
 )
 def test_what_nobody_declared_is_not_explained(ours: Seen) -> None:
-    assert explained(CALL, THEIRS, ours) is None
+    assert explained(ASKED, THEIRS, ours) is None

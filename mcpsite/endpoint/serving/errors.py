@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,12 +66,12 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 async def specified_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware of an ``MCPServer`` or FastMCP's: its own errors get the codes of the specification.
 
-    -32602 for an unknown tool or prompt and for a prompt's missing argument, -32002 for an unknown resource up to
-    2025-11-25.
+    -32602 for an unknown prompt and for a prompt's missing argument, -32002 for an unknown resource up to 2025-11-25.
+    An unknown tool stays a result that failed: that is what models read, and clients of the SDK's app expect.
     """
     name = (ctx.params or {}).get("name")
     try:
-        result = await call_next(ctx)
+        return await call_next(ctx)
     except ValueError as exc:
         if ctx.method == "prompts/get" and _is_clients_fault(str(exc), name):
             raise MCPError(code=INVALID_PARAMS, message=str(exc)) from exc
@@ -81,9 +81,6 @@ async def specified_errors(ctx: ServerRequestContext[Any, Any], call_next: CallN
         if ctx.method == "resources/read" and is_legacy and isinstance(exc.__context__, _not_found()):
             raise MCPError(code=RESOURCE_NOT_FOUND, message=exc.message, data=exc.data) from exc
         raise
-    if ctx.method == "tools/call" and _failed_text(result) in (f"Unknown tool: {name}", f"Unknown tool: {name!r}"):
-        raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {name}")
-    return result
 
 
 def _not_found() -> tuple[type[Exception], ...]:
@@ -95,13 +92,3 @@ def _not_found() -> tuple[type[Exception], ...]:
 def _is_clients_fault(text: str, name: object) -> bool:
     # The SDK raises both as it raises a prompt's own failure, which alone begins otherwise.
     return text == f"Unknown prompt: {name}" or text.startswith("Missing required arguments: ")
-
-
-def _failed_text(result: HandlerResult) -> str | None:
-    """The only text of a tool's result that says it failed."""
-    if not isinstance(result, Mapping) or not result.get("isError"):
-        return None
-    match result.get("content"):
-        case [{"type": "text", "text": str() as text}]:
-            return text
-    return None

@@ -74,8 +74,7 @@ def test_a_call_that_counts_is_one_write_more(legacy: LegacyPeer, wire: Wire) ->
 )
 def test_a_call_that_fails_is_one_read(legacy: LegacyPeer, wire: Wire, tool: str, arguments: dict[str, object]) -> None:
     wire.clear()
-    answer = legacy.request("tools/call", {"name": tool, "arguments": arguments}).body
-    assert "error" in answer or answer["result"]["isError"]
+    assert legacy.call(tool, **arguments).failed
     assert wire.operations == ["GetItem"]
 
 

@@ -160,7 +160,6 @@ def test_only_what_its_author_did_not_foresee_is_logged_with_a_traceback(
 
 
 REFUSED: Final[Mapping[str, tuple[str, dict[str, Any], int, str]]] = {
-    "unknown tool": ("tools/call", {"name": "nope", "arguments": {}}, INVALID_PARAMS, "Unknown tool: nope"),
     "tool": ("tools/call", {"name": "refuse", "arguments": {}}, -32050, "Upstream is away"),
     "unknown prompt": ("prompts/get", {"name": "nope"}, INVALID_PARAMS, "Unknown prompt: nope"),
     "missing argument": (
@@ -227,8 +226,6 @@ def sdks_app() -> Iterator[SdksApp]:
 
 
 DIFFERENT: Final[Mapping[tuple[str, str], Any]] = {
-    ("unknown tool", "legacy"): "a result",
-    ("unknown tool", "modern"): "a result",
     ("unknown prompt", "legacy"): 0,
     ("unknown prompt", "modern"): INTERNAL_ERROR,
     ("missing argument", "legacy"): 0,

@@ -107,12 +107,11 @@ def test_its_own_handle_holds_in_both_eras(peer: Peers) -> None:
 @pytest.mark.parametrize(
     ("method", "params", "code", "text"),
     [
-        ("tools/call", {"name": "nope", "arguments": {}}, INVALID_PARAMS, "Unknown tool: nope"),
         ("prompts/get", {"name": "nope"}, INVALID_PARAMS, "Unknown prompt: 'nope'"),
         ("prompts/get", {"name": "greet", "arguments": {}}, INVALID_PARAMS, None),
         ("resources/read", {"uri": "nope://x"}, RESOURCE_NOT_FOUND, None),
     ],
-    ids=["tool", "prompt", "argument", "resource"],
+    ids=["prompt", "argument", "resource"],
 )
 def test_what_is_not_there_has_the_specifications_code(
     peer: Peers, method: str, params: dict[str, Any], code: int, text: str | None
