@@ -7,14 +7,12 @@ validated, and the call that begins a session returns what to pass. Clients with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.resolve import find_resolved_parameters
 from mcp.server.mcpserver.tools import Tool
 
 from mcpsite.endpoint.serving.dependencies import DEFAULT_ARGUMENT, current_session
@@ -53,7 +51,7 @@ class SessionArgument:
         name = params.get("name")
         # The only holder of a tool's function; the public list has its schemas alone.
         tool = self._server._tool_manager.get_tool(name) if isinstance(name, str) else None
-        return tool if tool is not None and self._is_offered(tool.parameters) and takes_session(tool.fn) else None
+        return tool if tool is not None and self._is_offered(tool.parameters) and takes_session(tool) else None
 
     def _is_offered(self, schema: Mapping[str, Any]) -> bool:
         return self._name not in schema.get("properties", {})
@@ -122,14 +120,13 @@ def unnamed(target: object, name: str) -> list[str]:
     if not isinstance(target, MCPServer) or name in ("", DEFAULT_ARGUMENT):
         return []
     tools = target._tool_manager.list_tools()
-    return [tool.name for tool in tools if DEFAULT_ARGUMENT in tool.parameters["properties"] and takes_session(tool.fn)]
+    return [tool.name for tool in tools if DEFAULT_ARGUMENT in tool.parameters["properties"] and takes_session(tool)]
 
 
-@lru_cache(maxsize=1024)
-def takes_session(function: Callable[..., Any]) -> bool:
+def takes_session(tool: Tool) -> bool:
     """Whether a tool, or what it depends on, takes ``current_session``."""
-    resolvers = [marker.fn for marker, _ in find_resolved_parameters(function).values()]
-    return any(resolver is current_session or takes_session(resolver) for resolver in resolvers)
+    # All that it depends on, as the SDK found it once; a tool's own callable need not be hashable.
+    return any(plan.fn is current_session for plan in tool.resolver_plans.values())
 
 
 def _taken_from_state(params: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
@@ -109,6 +110,21 @@ def note_surely(text: str, session: CurrentSession, really: Annotated[Sure, Reso
     return note(text, session)
 
 
+@dataclass
+class Noting:
+    """A tool that is an object; this one cannot be hashed."""
+
+    notes: list[str]
+    __name__ = "noting"
+
+    async def __call__(self, text: str, session: CurrentSession) -> list[str]:
+        session.state["notes"] = [*self.notes, text]
+        return [*self.notes, text]
+
+
+noted.add_tool(Noting(["eggs"]), name="note_by_object", description="It notes.")
+
+
 @noted.tool()
 def plain(ctx: Context) -> str:
     return "no session"
@@ -188,7 +204,7 @@ def test_the_call_that_begins_a_session_returns_its_id_once(client: ModernPeer) 
     assert default_store().load(handle).state["notes"] == ["milk", "bread"]
 
 
-@pytest.mark.parametrize("tool", ["note_strictly", "notes_by_number", "note_plainly"])
+@pytest.mark.parametrize("tool", ["note_strictly", "notes_by_number", "note_plainly", "note_by_object"])
 def test_a_result_stays_what_its_schema_says(client: ModernPeer, tool: str) -> None:
     outcome = call(client, tool, text="milk")
     handle = handle_of(outcome)
@@ -196,8 +212,8 @@ def test_a_result_stays_what_its_schema_says(client: ModernPeer, tool: str) -> N
     result = outcome.answer.result
     if (schema := listed(client)[tool].get("outputSchema")) is not None:
         Draft202012Validator(schema).validate(result["structuredContent"])
-    assert "session_id" not in result.get("structuredContent", {})
-    assert call(client, "notes", session_id=handle).data["result"] == ["milk"]
+    assert ("session_id" in result.get("structuredContent", {})) is (tool == "note_by_object")
+    assert call(client, "notes", session_id=handle).data["result"][-1] == "milk"
 
 
 def test_what_a_tool_only_reads_begins_no_session(client: ModernPeer, wire: Wire) -> None:
