@@ -113,12 +113,21 @@ def _client(request: HttpRequest, known: Asked) -> str:
     """Name and version as the client gave them with its message or its handshake, else its ``User-Agent``."""
     info = known.client
     if info is None and known.handshake is not None:
-        info = json.loads(known.handshake).get("clientInfo")
+        info = _client_info(known.handshake)
     if isinstance(info, Mapping):
         given = "/".join(filter(None, (_clean(info.get("name")), _clean(info.get("version")))))
         if given:
             return given
     return _clean(request.headers.get("User-Agent"))
+
+
+def _client_info(handshake: str) -> object:
+    try:
+        params = json.loads(handshake)
+    except (ValueError, RecursionError):
+        # A row may hold anything; that it does is no reason to answer otherwise.
+        return None
+    return params.get("clientInfo") if isinstance(params, dict) else None
 
 
 def _clean(value: object) -> str:

@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from mcpsite.door.short_door import Application
 from sessions_dynamo import schema
+from sessions_dynamo.conf import conf
 from sessions_dynamo.store.session_operations import SessionOperations
 from tests.mcpsite.faults import failing, raising
 from tests.mcpsite.peers import CLIENT_INFO, JSON_HEADERS, Answer, InProcess, LegacyPeer, ModernPeer
@@ -105,6 +106,23 @@ def test_a_session_that_is_there_tells_whose_client_it_is(
     assert text.startswith("GET: 400 Unknown Last-Event-ID: ")
     client = f"{CLIENT_INFO['name']}/{CLIENT_INFO['version']}"
     assert text.endswith(f", session {hashed(peer.session_id)}, client {client}")
+
+
+@pytest.mark.parametrize("handshake", ["{", "[]", "null", '{"clientInfo": 7}'])
+def test_a_row_that_somebody_else_wrote_changes_no_answer(
+    peer: LegacyPeer, lines: Callable[[], list[tuple[str, str]]], dynamodb: Any, handshake: str
+) -> None:
+    peer.connect()
+    dynamodb.update_item(
+        TableName=conf.DYNAMODB_SESSIONS_TABLE,
+        Key={"session_id": {"S": peer.session_id}},
+        UpdateExpression="SET client_params = :params",
+        ExpressionAttributeValues={":params": {"S": handshake}},
+    )
+    answer = peer.send("GET", b"", {"Accept": "text/event-stream", **peer.headers, "Last-Event-ID": SECRET})
+    assert (answer.status, answer.body["error"]["code"]) == (400, -32600)
+    [(_, text)] = lines()
+    assert text.endswith(", client curl/8")
 
 
 @pytest.mark.parametrize(
