@@ -47,11 +47,11 @@ class SessionArgument:
         return await call_next(ctx)
 
     def _taker(self, params: Mapping[str, Any]) -> Tool | None:
-        """The tool that is called, if the argument is not its own."""
+        """The tool of this name, if it takes the session."""
         name = params.get("name")
         # The only holder of a tool's function; the public list has its schemas alone.
         tool = self._server._tool_manager.get_tool(name) if isinstance(name, str) else None
-        return tool if tool is not None and self._is_offered(tool.parameters) and takes_session(tool) else None
+        return tool if tool is not None and takes_session(tool) else None
 
     def _is_offered(self, schema: Mapping[str, Any]) -> bool:
         return self._name not in schema.get("properties", {})
@@ -79,8 +79,8 @@ class SessionArgument:
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, request: ServedRequest, tool: Tool
     ) -> HandlerResult:
         params = dict(ctx.params or {})
-        begun = _taken_from_state(params)
-        if isinstance(arguments := params.get("arguments"), Mapping):
+        begun, is_offered = _taken_from_state(params), self._is_offered(tool.parameters)
+        if is_offered and isinstance(arguments := params.get("arguments"), Mapping):
             params["arguments"] = {name: value for name, value in arguments.items() if name != self._name}
             request.handle = arguments.get(self._name)
         if request.handle in (None, ""):
@@ -92,7 +92,8 @@ class SessionArgument:
         if result.get("resultType") == "input_required":
             # The client reads no more than the questions: it is told once the call is done.
             return {**result, "requestState": f"{_BEGUN}{minted} {result.get('requestState') or ''}"}
-        return self._with_handle(result, minted, tool.output_schema)
+        # A tool that has the argument itself returns the id as it likes.
+        return self._with_handle(result, minted, tool.output_schema) if is_offered else result
 
     def _minted(self, request: ServedRequest, result: HandlerResult) -> str | None:
         """The id of the session that this call begins: one that is stored, or will be when the call is saved."""

@@ -110,6 +110,13 @@ def note_surely(text: str, session: CurrentSession, really: Annotated[Sure, Reso
     return note(text, session)
 
 
+@noted.tool()
+def own_surely(
+    session: CurrentSession, really: Annotated[Sure, Resolve(then_sure)], session_id: str | None = None
+) -> str:
+    return session.session_id
+
+
 @dataclass
 class Noting:
     """A tool that is an object; this one cannot be hashed."""
@@ -271,10 +278,12 @@ def test_it_is_none_of_the_tools_arguments(client: ModernPeer) -> None:
 # --- A call in several rounds ---------------------------------------------------------------------------------
 
 
-def rounds(peer: ModernPeer, sure: bool, **arguments: Any) -> tuple[list[dict[str, Any]], Outcome]:
+def rounds(
+    peer: ModernPeer, sure: bool, tool: str = "note_surely", **arguments: Any
+) -> tuple[list[dict[str, Any]], Outcome]:
     """What a call asked for, round by round, and its result, as a client that sends the same arguments each time."""
     envelope = {**ENVELOPE, CLIENT_CAPABILITIES_META_KEY: {"elicitation": {}}}
-    params: dict[str, Any] = {"name": "note_surely", "arguments": {"text": "milk", **arguments}, "_meta": envelope}
+    params: dict[str, Any] = {"name": tool, "arguments": {"text": "milk", **arguments}, "_meta": envelope}
     asked = []
     while (answer := peer.request("tools/call", params)).result["resultType"] == "input_required":
         asked.append(answer.result)
@@ -303,6 +312,17 @@ def test_rounds_of_a_call_that_names_its_session_return_nothing(client: ModernPe
     assert len(asked) == 2
     assert outcome.data == {"result": ["bread", "milk"]}
     assert handle_of(outcome) is None
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_rounds_of_a_tool_that_has_the_argument_itself(client: ModernPeer, is_named: bool) -> None:
+    named = {"session_id": handle_of(call(client, "note", text="milk"))} if is_named else {}
+    asked, outcome = rounds(client, True, "own_surely", **named)
+    assert len(asked) == 2
+    assert handle_of(outcome) is None
+    stored = default_store().load(outcome.data["result"])
+    assert stored.counters == {"asked": 3}
+    assert dict(stored.state) == ({"notes": ["milk"]} if is_named else {})
 
 
 def test_a_session_that_ends_between_rounds_is_an_error(client: ModernPeer, wire: Wire) -> None:
