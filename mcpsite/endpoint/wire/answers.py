@@ -80,7 +80,8 @@ def reply_body(reply: Reply) -> dict[str, Any]:
 
 def json_answer(body: str, status: int = HTTPStatus.OK, *, session_id: str | None = None) -> HttpResponse:
     """A JSON response, naming the session it belongs to."""
-    response = HttpResponse(body, status=status, content_type="application/json")
+    # In bytes: Django would write text in the project's DEFAULT_CHARSET.
+    response = HttpResponse(body.encode(), status=status, content_type="application/json")
     response["Cache-Control"] = "no-store"
     if session_id is not None:
         response[SESSION_HEADER] = session_id
@@ -95,7 +96,7 @@ def error_reply_answer(reply: JSONRPCError, body: str, status: int) -> Refusal:
 
 
 def _refusal(body: str, status: int, reason: str) -> Refusal:
-    response = Refusal(body, status=status, content_type="application/json")
+    response = Refusal(body.encode(), status=status, content_type="application/json")
     response["Cache-Control"] = "no-store"
     response.reason = reason
     return response

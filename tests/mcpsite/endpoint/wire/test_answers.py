@@ -8,8 +8,9 @@ from typing import Any, Final
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
-from mcpsite.endpoint.wire.answers import encode, json_answer, size_of
+from mcpsite.endpoint.wire.answers import encode, error_answer, json_answer, size_of
 
 TEXTS: Final = st.text(max_size=40)
 VALUES: Final = st.recursive(
@@ -49,3 +50,9 @@ def test_no_client_finds_a_line_break_in_a_message(text: str) -> None:
 def test_a_size_is_in_bytes_and_the_answers_length_too(text: str) -> None:
     body = encode(text)
     assert size_of(body) == len(body.encode()) == len(json_answer(body).content)
+
+
+def test_a_projects_charset_of_pages_is_not_that_of_answers(settings: Settings) -> None:
+    settings.DEFAULT_CHARSET = "iso-8859-1"
+    for answer in (json_answer(encode("ü→")), error_answer(400, "ü→")):
+        assert "ü→" in answer.content.decode()
