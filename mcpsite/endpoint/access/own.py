@@ -45,8 +45,8 @@ async def own_auth(request: HttpRequest) -> HttpResponse | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await app.application(scope, _no_body, refusal.take)
-    except Exception:
-        # A TimeoutError, too: its verifier's own, or ours.
+    except (Exception, SystemExit):
+        # A TimeoutError, too: its verifier's own, or ours. What calls sys.exit() must not end the loop of everybody.
         logger.exception("the server object's own authentication failed")
         return _unavailable()
     user = admitted.get("user")

@@ -40,7 +40,7 @@ class LateTools:
                 logger.warning(
                     "tools were added or removed while the site serves (%s): this process alone knows of it, and"
                     " another may serve the next request. Define them when the module is imported, or in the lifespan.",
-                    ", ".join(changed),
+                    ", ".join(map(repr, changed)),
                 )
 
 

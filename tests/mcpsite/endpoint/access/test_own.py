@@ -166,7 +166,7 @@ def test_a_principal_is_the_subject_or_the_client(fields: dict[str, Any], princi
 # --- A verifier that fails ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("a secret"), OSError("no network"), TimeoutError()])
+@pytest.mark.parametrize("failure", [RuntimeError("a secret"), OSError("no network"), TimeoutError(), SystemExit(3)])
 def test_a_verifier_that_raises_is_503_and_in_the_log(
     kind: Any, tokens: Verifier, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,7 +46,7 @@ def test_it_is_said_once(
         assert _said(caplog) == []
         peer.call("grow", name="one")
         (line,) = _said(caplog)
-        assert "(one)" in line
+        assert "('one')" in line
         peer.call("grow", name="two")
         assert len(peer.request("tools/list").result["tools"]) == 4
     assert _said(caplog) == [line]
