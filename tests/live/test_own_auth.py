@@ -37,7 +37,7 @@ def _serving(engine: tuple[str, str], directory: Path, name: str, processes: int
         "MCP_AUTH": "",
         "MCP_ALLOW_PUBLIC": "false",
         "DYNAMODB_CREATE_TABLES": "true",
-        "DYNAMODB_SESSIONS_TABLE": f"own-auth-{name}",
+        "DYNAMODB_SESSIONS_TABLE": f"own-auth-{name}-sessions",
         "DYNAMODB_EVENTS_TABLE": f"own-auth-{name}-events",
         "OWN_URL": f"http://127.0.0.1:{ports[0]}",
     }
