@@ -9,11 +9,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sessions_dynamo import schema
-from sessions_dynamo.errors import SessionNotFound, StateConflict, StorageError
+from sessions_dynamo.errors import SessionNotFound, StorageError
 from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import session_items
 from sessions_dynamo.store.session_items import Attributes, Update
-from sessions_dynamo.store.state import Changes
+from sessions_dynamo.store.state import Changes, changed_meanwhile
 from sessions_dynamo.store.times import seconds
 
 
@@ -84,9 +84,7 @@ def _why_refused(session_id: str, principal: str | None, changes: Changes, item:
     if session is None or not session.is_live or (principal is not None and session.principal != principal):
         return not_found(session_id)
     if stale := session_items.stale_keys(changes, session.state.entries):
-        return StateConflict(
-            f"Another call changed {', '.join(map(repr, stale))} meanwhile, so nothing was saved: read again and retry."
-        )
+        return changed_meanwhile(stale)
     return session_items.too_many_keys()
 
 

@@ -6,7 +6,7 @@ a value that was read and then mutated in place is not seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,13 @@ class Changes:
 
 Fetch = Callable[[Spilled], str]
 """Reads the JSON text of a spilled value."""
+
+
+def changed_meanwhile(keys: Iterable[str]) -> StateConflict:
+    """The error for keys that a unit of work had read and that another has changed since."""
+    return StateConflict(
+        f"Another call changed {', '.join(map(repr, keys))} meanwhile, so nothing was saved: read again and retry."
+    )
 
 
 def refuse(spilled: Spilled) -> str:
@@ -100,10 +107,7 @@ class State(MutableMapping[str, Any]):
         Raises ``StateConflict`` for a key that was read here and is another there.
         """
         if stale := sorted(key for key in self._read if self._entries.get(key) != other._entries.get(key)):
-            raise StateConflict(
-                f"Another call changed {', '.join(map(repr, stale))} meanwhile, so nothing was saved: read again and"
-                " retry."
-            )
+            raise changed_meanwhile(stale)
         other._read |= self._read
         other._changed |= self._changed
 

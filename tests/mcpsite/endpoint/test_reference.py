@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 from pytest_django import Settings
-from starlette.testclient import TestClient
 
 from tests.mcpsite.peers import ENVELOPE, HANDSHAKE, MODERN, Answer, InProcess, LegacyPeer, ModernPeer, Peer
+from tests.mcpsite.reference import Reference
 from tests.mcpsite.servers import with_headers
 
 ROUTE = {"name": "route", "arguments": {"region": "eu"}}
 
 
-class Reference:
-    """The SDK's own entry; with ``json``, answers of the old era are JSON as ours are."""
-
-    def __init__(self, *, json: bool) -> None:
-        security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        app = with_headers().streamable_http_app(json_response=json, transport_security=security)
-        self.client = TestClient(app)
-
-    def __call__(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        response = self.client.request(method, "/mcp", content=body, headers=dict(headers))
-        return Answer(response.status_code, response.headers, response.content)
-
-
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Reference]:
-    reference = Reference(json=False)
+    reference = Reference(with_headers(), json=False)
     with reference.client:
         yield reference
 
 
 @pytest.fixture(scope="module")
 def json_reference() -> Iterator[Reference]:
-    reference = Reference(json=True)
+    reference = Reference(with_headers(), json=True)
     with reference.client:
         yield reference
 

@@ -13,7 +13,6 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -26,10 +25,10 @@ from mcp_types import (
     ReadResourceResult,
 )
 from pytest_django import Settings
-from starlette.testclient import TestClient
 
 from mcpsite.endpoint.serving.errors import RESOURCE_NOT_FOUND
-from tests.mcpsite.peers import Answer, LegacyPeer, ModernPeer
+from tests.mcpsite.peers import LegacyPeer, ModernPeer
+from tests.mcpsite.reference import Reference
 
 Peers = LegacyPeer | ModernPeer
 
@@ -205,22 +204,9 @@ def test_an_error_has_the_specifications_code_in_both_eras_and_the_sdks_text(
     assert (error["code"], error["message"]) == (expected, text)
 
 
-class SdksApp:
-    """The SDK's own app."""
-
-    def __init__(self) -> None:
-        security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        app = high_level().streamable_http_app(json_response=True, transport_security=security)
-        self.client = TestClient(app)
-
-    def __call__(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        response = self.client.request(method, "/mcp", content=body, headers=dict(headers))
-        return Answer(response.status_code, response.headers, response.content)
-
-
 @pytest.fixture(scope="module")
-def sdks_app() -> Iterator[SdksApp]:
-    app = SdksApp()
+def sdks_app() -> Iterator[Reference]:
+    app = Reference(high_level(), json=True)
     with app.client:
         yield app
 
@@ -241,7 +227,7 @@ DIFFERENT: Final[Mapping[tuple[str, str], Any]] = {
 @pytest.mark.parametrize("era", [LegacyPeer, ModernPeer], ids=lambda peer: peer.era)
 @pytest.mark.parametrize("refused", REFUSED)
 def test_the_sdks_own_app_differs_where_the_documentation_says_so(
-    sdks_app: SdksApp, dynamodb: object, era: type[Peers], refused: str
+    sdks_app: Reference, dynamodb: object, era: type[Peers], refused: str
 ) -> None:
     method, params, code, text = REFUSED[refused]
     peer = era(sdks_app)
