@@ -6,7 +6,6 @@ __all__ = [
     "event_items",
     "event_operations",
     "events",
-    "key_values",
     "queries",
     "session_items",
     "session_operations",

@@ -16,7 +16,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcpsite.endpoint.server_object.loading import is_fastmcp
 from sessions_dynamo import schema
-from sessions_dynamo.key_value import DynamoDBKeyValue
+from sessions_dynamo.key_value.store import DynamoDBKeyValue
 
 _PREFIX: Final = "_fastmcp_state_prefix"
 """Where FastMCP keeps what its keys begin with, in the state of the SDK's connection."""

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from mcpsite.endpoint.loop import close_loop
 from mcpsite.endpoint.serving.errors import RESOURCE_NOT_FOUND
 from mcpsite.endpoint.serving.served import served_server
-from sessions_dynamo.key_value import DynamoDBKeyValue
+from sessions_dynamo.key_value.store import DynamoDBKeyValue
 from tests.mcpsite import site
 from tests.mcpsite.fastmcp_installed import need_fastmcp
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer

@@ -15,7 +15,7 @@ from sessions_dynamo.conf import conf
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.errors import InvalidState, StateTooLarge
-from sessions_dynamo.key_value import DynamoDBKeyValue
+from sessions_dynamo.key_value.store import DynamoDBKeyValue
 from sessions_dynamo.reading.item_kinds import SessionsKind, kind_of
 from sessions_dynamo.store.sessions import default_store
 

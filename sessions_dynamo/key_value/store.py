@@ -12,7 +12,7 @@ from typing import Any, Final, SupportsFloat
 from sessions_dynamo.conf import conf
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import InvalidState
-from sessions_dynamo.store.key_values import KeyValueOperations, default_operations
+from sessions_dynamo.key_value.operations import KeyValueOperations, default_operations
 
 DEFAULT_COLLECTION: Final = "default"
 
