@@ -80,7 +80,8 @@ def test_the_page_says_who_it_is_and_what_it_did(dynamodb: DynamoDBClient, viewe
 
     for expected in (
         session.session_id, "alice", "inspector", "2025-11-25", "elicitation", "visits", "profile", "object, 1 key",
-        "spilled", "12.5 ms", "2.0 KB", "tool_error", "-32602", "2 of these 4 failed", "warming up",
+        "spilled", "12.5 ms", "2.0 KB", "tool_error", "-32602", "2 of these 4 failed", "warming up", "Initialized",
+        "Log level",
     ):  # fmt: skip
         assert expected in text, expected
 
@@ -94,7 +95,11 @@ def test_a_session_without_a_client_says_whose_it_is(
     dynamodb: DynamoDBClient, viewer: Client, session_id: str | None, shown: str
 ) -> None:
     session = sessions.default_store().create(session_id, principal="ann", state=state_of(colour="blue"))
-    assert shown in viewer.get(page_of(session.session_id)).content.decode()
+    text = viewer.get(page_of(session.session_id)).content.decode()
+    assert shown in text
+    # It waits for no handshake, and has none of what a client with one sets.
+    assert "Initialized" not in text
+    assert "Log level" not in text
     sessions.default_store().delete(session.session_id)
 
 
