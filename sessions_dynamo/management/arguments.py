@@ -6,10 +6,15 @@ import argparse
 from datetime import timedelta
 
 
-def add_where(parser: argparse.ArgumentParser) -> None:
-    """Which tables, in which region; ``console.both_tables`` reads the names."""
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """Which tables; ``console.both_tables`` reads the names."""
     parser.add_argument("--sessions-table", metavar="NAME", help="default: DYNAMODB_SESSIONS_TABLE")
     parser.add_argument("--events-table", metavar="NAME", help="default: DYNAMODB_EVENTS_TABLE")
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Which tables, in which region."""
+    add_tables(parser)
     parser.add_argument("--region", help="default: AWS_REGION")
 
 

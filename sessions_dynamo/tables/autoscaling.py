@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling.type_defs import TargetTrackingScalingPolicyConfigurationTypeDef
     from mypy_boto3_dynamodb import DynamoDBClient
 
+TARGET_TRACKING: Final = "TargetTrackingScaling"
 _NONE: Final = "This DynamoDB engine has no Application Auto Scaling."
 
 
@@ -96,7 +97,7 @@ def put_policy(of: Target, policy: Policy, dynamodb: DynamoDBClient) -> None:
         service.put_scaling_policy(
             **_named(of),
             PolicyName=policy.name,
-            PolicyType="TargetTrackingScaling",
+            PolicyType=TARGET_TRACKING,
             TargetTrackingScalingPolicyConfiguration=policy.configuration,
         )
 

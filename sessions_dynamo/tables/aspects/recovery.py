@@ -11,6 +11,7 @@ from sessions_dynamo.tables.steps import Outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PointInTimeRecoverySpecificationTypeDef
 
 ASPECT: Final = "pitr"
 
@@ -37,6 +38,9 @@ def plan(subject: Subject) -> Iterator[Change]:
 
 def switch(table: str, enabled: bool, client: DynamoDBClient) -> None:
     """Turn point-in-time recovery on or off."""
-    client.update_continuous_backups(
-        TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": enabled}
-    )
+    client.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=specification(enabled))
+
+
+def specification(enabled: bool) -> PointInTimeRecoverySpecificationTypeDef:
+    """Point-in-time recovery as DynamoDB takes it."""
+    return {"PointInTimeRecoveryEnabled": enabled}

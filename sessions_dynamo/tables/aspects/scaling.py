@@ -51,10 +51,10 @@ def plan(subject: Subject) -> Iterator[Change]:
     provisioned = live.billing_mode == "PROVISIONED"
     if not billing and not provisioned:
         return
-    targets = _targets(subject)
+    possible = targets(subject.name, _indexes(subject))
     try:
-        ranges = _ranges(subject, targets)
-        gaps = list(_gaps(subject, targets, ranges, wanted)) if wanted else []
+        ranges = _ranges(subject, possible)
+        gaps = list(_gaps(subject, possible, ranges, wanted)) if wanted else []
     except Unsupported as exc:
         yield Change(ASPECT, Outcome.UNSUPPORTED, str(exc))
     except StorageUnavailable as exc:
@@ -86,30 +86,30 @@ def _indexes(subject: Subject) -> list[str]:
     return list(dict.fromkeys([*(index.name for index in subject.table.schema.indexes), *standing]))
 
 
-def _targets(subject: Subject) -> dict[Target, MetricTypeType]:
-    """Every capacity of the table and its indexes, with the metric to track."""
+def targets(table: str, indexes: Iterable[str]) -> dict[Target, MetricTypeType]:
+    """Every capacity of a table and its indexes, with the metric to track."""
     return {
-        autoscaling.target(subject.name, units, index): metric
+        autoscaling.target(table, units, index): metric
         for units, metric in _METRICS.items()
-        for index in (None, *_indexes(subject))
+        for index in (None, *indexes)
     }
 
 
-def _ranges(subject: Subject, targets: Iterable[Target]) -> dict[Target, CapacityRange]:
+def _ranges(subject: Subject, of: Iterable[Target]) -> dict[Target, CapacityRange]:
     """The registered ones of these targets."""
     found = autoscaling.registered(subject.name, _indexes(subject), subject.client)
-    return {target: found[target] for target in targets if target in found}
+    return {target: found[target] for target in of if target in found}
 
 
 def _gaps(
     subject: Subject,
-    targets: dict[Target, MetricTypeType],
+    of: dict[Target, MetricTypeType],
     ranges: dict[Target, CapacityRange],
     wanted: CapacityRange,
 ) -> Iterator[_Gap]:
-    for target, metric in targets.items():
+    for target, metric in of.items():
         limits = None if ranges.get(target) == wanted else wanted
-        policy = _lacking(subject, target, metric) if target in ranges else _tracking(target, metric)
+        policy = _lacking(subject, target, metric) if target in ranges else tracking(target, metric)
         if limits or policy:
             yield _Gap(target, limits, policy)
 
@@ -119,11 +119,12 @@ def _lacking(subject: Subject, target: Target, metric: MetricTypeType) -> Policy
     for policy in autoscaling.policies(target, subject.client):
         if policy.metric == metric:
             aims = policy.configuration["TargetValue"] == UTILIZATION
-            return None if aims else _tracking(target, metric, policy.name)
-    return _tracking(target, metric)
+            return None if aims else tracking(target, metric, policy.name)
+    return tracking(target, metric)
 
 
-def _tracking(target: Target, metric: MetricTypeType, name: str | None = None) -> Policy:
+def tracking(target: Target, metric: MetricTypeType, name: str | None = None) -> Policy:
+    """The policy that a target shall have."""
     return Policy(
         name or f"{metric}:{target.resource}",
         {"TargetValue": UTILIZATION, "PredefinedMetricSpecification": {"PredefinedMetricType": metric}},

@@ -15,20 +15,18 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TagTypeDef
 
 ASPECT: Final = "tags"
+ENVIRONMENT: Final = "Environment"
+"""The tag whose value a deployment chooses."""
 
 
-def wanted(subject: Subject) -> dict[str, str]:
-    """The tags that the table shall carry."""
-    return {
-        "Environment": subject.desired.environment,
-        "Application": schema.APPLICATION_TAG,
-        "Purpose": subject.table.schema.purpose,
-    }
+def wanted(table: schema.Table, environment: str) -> dict[str, str]:
+    """The tags that a table shall carry."""
+    return {ENVIRONMENT: environment, "Application": schema.APPLICATION_TAG, "Purpose": table.purpose}
 
 
 def plan(subject: Subject) -> Iterator[Change]:
     """Every wanted tag has its value."""
-    live, tags = subject.live, wanted(subject)
+    live, tags = subject.live, wanted(subject.table.schema, subject.desired.environment)
     if live is None:
         yield Change(ASPECT, Outcome.CREATE, _detail(tags))
         return

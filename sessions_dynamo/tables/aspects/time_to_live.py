@@ -14,6 +14,7 @@ from sessions_dynamo.tables.steps import Outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TimeToLiveSpecificationTypeDef
 
 ASPECT: Final = "ttl"
 _WANTED: Final = f"on attribute {schema.TTL_ATTRIBUTE}"
@@ -40,11 +41,14 @@ def plan(subject: Subject) -> Iterator[Change]:
         yield Change(ASPECT, Outcome.UNCHANGED, _WANTED)
 
 
+def specification(attribute: str = schema.TTL_ATTRIBUTE, enabled: bool = True) -> TimeToLiveSpecificationTypeDef:
+    """Time to Live as DynamoDB takes it; by default as declared."""
+    return {"Enabled": enabled, "AttributeName": attribute}
+
+
 def _set(table: str, attribute: str, enabled: bool, client: DynamoDBClient) -> None:
     try:
-        client.update_time_to_live(
-            TableName=table, TimeToLiveSpecification={"Enabled": enabled, "AttributeName": attribute}
-        )
+        client.update_time_to_live(TableName=table, TimeToLiveSpecification=specification(attribute, enabled))
     except ClientError as exc:
         # Servers that start together create the tables together: another was first.
         if _DONE not in exc.response["Error"].get("Message", ""):
