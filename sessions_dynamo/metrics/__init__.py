@@ -5,17 +5,30 @@
 
 from __future__ import annotations
 
-from sessions_dynamo.metrics.reporter import count, enabled, flush, timing
-from sessions_dynamo.metrics.samples import COUNTS, NAMESPACE, REQUEST_LATENCY, TOOL_COUNTS, service_dimensions
+from sessions_dynamo.metrics.reporter import count, enabled, flush, gauge, timing
+from sessions_dynamo.metrics.samples import (
+    BACKUP_AGE,
+    COUNTS,
+    NAMESPACE,
+    OPEN_STREAMS,
+    REQUEST_LATENCY,
+    TOOL_COUNTS,
+    UNITS,
+    service_dimensions,
+)
 
 __all__ = [
+    "BACKUP_AGE",
     "COUNTS",
     "NAMESPACE",
+    "OPEN_STREAMS",
     "REQUEST_LATENCY",
     "TOOL_COUNTS",
+    "UNITS",
     "count",
     "enabled",
     "flush",
+    "gauge",
     "service_dimensions",
     "timing",
 ]

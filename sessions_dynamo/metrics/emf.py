@@ -26,8 +26,8 @@ def send(metrics: Sequence[Metric]) -> None:
 
 
 def lines(metrics: Sequence[Metric]) -> Iterator[str]:
-    """The documents of metrics that are sorted by minute and tool: one each, and more for times over ``MAX_VALUES``."""
-    for _, group in groupby(metrics, key=lambda metric: (metric.minute, metric.tool)):
+    """The documents of metrics, sorted by minute, tool and table: one each, and more for times over ``MAX_VALUES``."""
+    for _, group in groupby(metrics, key=lambda metric: (metric.minute, metric.tool, metric.table)):
         waiting = [(metric, _chunks(metric)) for metric in group]
         while members := [(metric, value) for metric, values in waiting if (value := next(values, None)) is not None]:
             yield json.dumps(_document(members), separators=(",", ":"))
@@ -35,7 +35,7 @@ def lines(metrics: Sequence[Metric]) -> Iterator[str]:
 
 def _document(members: Sequence[tuple[Metric, Any]]) -> dict[str, Any]:
     first = members[0][0]
-    dimensions = service_dimensions(first.tool)
+    dimensions = service_dimensions(first.tool, first.table)
     directive = {
         "Namespace": NAMESPACE,
         "Dimensions": [list(dimensions)],
@@ -46,8 +46,8 @@ def _document(members: Sequence[tuple[Metric, Any]]) -> dict[str, Any]:
 
 
 def _chunks(metric: Metric) -> Iterator[float | list[float]]:
-    """A count as one number, times in lists."""
-    if metric.unit == "Count":
+    """Times in lists, anything else as one number."""
+    if metric.unit != "Milliseconds":
         yield from metric.values
         return
     occurred = chain.from_iterable(repeat(value, times) for value, times in metric.values.items())

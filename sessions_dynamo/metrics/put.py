@@ -28,7 +28,9 @@ def send(metrics: Sequence[Metric]) -> None:
 
 
 def _data(metric: Metric) -> Iterator[Any]:
-    dimensions = [{"Name": name, "Value": value} for name, value in service_dimensions(metric.tool).items()]
+    dimensions = [
+        {"Name": name, "Value": value} for name, value in service_dimensions(metric.tool, metric.table).items()
+    ]
     for values in chunks(metric.values.items(), MAX_VALUES):
         yield {
             "MetricName": metric.name,

@@ -11,14 +11,16 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from django.core.signals import request_finished
 
 from sessions_dynamo.conf import conf
 from sessions_dynamo.metrics import emf, put
-from sessions_dynamo.metrics.samples import Metric, Samples
+from sessions_dynamo.metrics.samples import Metric, Samples, reading
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class Reporter:
 
     def __init__(self) -> None:
         self.samples = Samples()
+        self.gauges: dict[object, tuple[str, Callable[[], int]]] = {}
         self._waiting: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -62,12 +65,19 @@ class Reporter:
                 sent = self._waiting.get(timeout=INTERVAL_SECONDS)
             except queue.Empty:
                 sent = None
-            self._send()
+            # Once a minute, and no more often: a mean over processes would lean to those that flush.
+            self._send(self._readings() if sent is None else [])
             if sent is not None:
                 sent.set()
 
-    def _send(self) -> None:
-        metrics = self.samples.take()
+    def _readings(self) -> list[Metric]:
+        totals: Counter[str] = Counter()
+        for name, read in list(self.gauges.values()):
+            totals[name] += read()
+        return [reading(name, total) for name, total in totals.items()]
+
+    def _send(self, readings: Sequence[Metric]) -> None:
+        metrics = [*self.samples.take(), *readings]
         sender = SENDERS.get(conf.METRICS)
         if not metrics or sender is None:
             return
@@ -100,6 +110,22 @@ def timing(name: str, ms: float, *, tool: str | None = None) -> None:
     if enabled():
         _reporter.samples.time(name, ms, tool)
         _reporter.start()
+
+
+@contextmanager
+def gauge(name: str, read: Callable[[], int]) -> Iterator[None]:
+    """Send once a minute what ``read`` says meanwhile, 0 too; of several of a name in this process, the sum.
+
+    ``read`` is called by another thread.
+    """
+    reporter, key = _reporter, object()
+    reporter.gauges[key] = (name, read)
+    if enabled():
+        reporter.start()
+    try:
+        yield
+    finally:
+        del reporter.gauges[key]
 
 
 def flush(timeout: float = 5.0) -> None:

@@ -20,9 +20,11 @@ TOOL_COUNTS: Final = ("ToolCalls", "ToolErrors")
 COUNTS: Final = (
     *("SessionCreated", "SessionTerminated", "SessionExpired"),
     *TOOL_COUNTS,
-    *("StreamResumed", "EventsStored", "LoopBlocked"),
+    *("StreamResumed", "EventsStored", "LeaseExpired", "LoopBlocked"),
 )
 REQUEST_LATENCY: Final = "RequestLatency"
+OPEN_STREAMS: Final = "OpenStreams"
+BACKUP_AGE: Final = "BackupAge"
 
 MAX_TOOLS: Final = 100
 """Tools with metrics of their own; further ones count for the service alone. CloudWatch charges for each metric."""
@@ -32,7 +34,15 @@ SIGNIFICANT_DIGITS: Final = 2
 _NAME: Final = re.compile(r"[!-~][ -~]{0,254}")
 """What CloudWatch takes as a dimension's value; it refuses a whole request for another."""
 
-Unit = Literal["Count", "Milliseconds"]
+Unit = Literal["Count", "Milliseconds", "Seconds"]
+UNITS: Final[Mapping[str, Unit]] = {
+    **dict.fromkeys(COUNTS, "Count"),
+    REQUEST_LATENCY: "Milliseconds",
+    OPEN_STREAMS: "Count",
+    BACKUP_AGE: "Seconds",
+}
+"""Every metric that this code emits."""
+
 Key = tuple[int, str, str]
 """Minutes since the epoch, a tool or an empty text for the service, and a metric's name."""
 
@@ -47,6 +57,8 @@ class Metric:
     tool: str
     """Empty for a metric of the service as a whole."""
     values: Mapping[float, int]
+    table: str = ""
+    """Of a metric of one table; empty for the service's own, which are under its sessions table."""
 
 
 class Samples:
@@ -87,11 +99,17 @@ class Samples:
             yield minute, tool, name
 
 
-def service_dimensions(tool: str = "") -> dict[str, str]:
+def service_dimensions(tool: str = "", table: str = "") -> dict[str, str]:
     """The dimensions of this service's metrics: two services of one account differ in their tables."""
-    dimensions = {"Environment": conf.ENVIRONMENT, "Table": conf.DYNAMODB_SESSIONS_TABLE, "Tool": tool}
+    dimensions = {"Environment": conf.ENVIRONMENT, "Table": table or conf.DYNAMODB_SESSIONS_TABLE, "Tool": tool}
     # CloudWatch refuses an empty value.
     return {name: value for name, value in dimensions.items() if value}
+
+
+def reading(name: str, value: float, *, table: str = "") -> Metric:
+    """What was read just now, rather than counted."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    return Metric(name, UNITS[name], now, "", {value: 1}, table)
 
 
 def _metric(key: Key, unit: Unit, values: Mapping[float, int]) -> Metric:

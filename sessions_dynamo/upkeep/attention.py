@@ -80,6 +80,13 @@ def findings(
         yield from _readings(live, readings)
 
 
+def newest_backup(backups: Sequence[Backup]) -> datetime | None:
+    """When the newest backup of a table was made; ``None`` without one."""
+    # AWS's own SYSTEM backup is of a table that was deleted.
+    kept = [backup for backup in backups if backup.type != "SYSTEM" and backup.status != "DELETED"]
+    return max((backup.created_at for backup in kept), default=None)
+
+
 def _drift(planned: TablePlan) -> Iterator[Finding]:
     """What ``dynamodb_setup`` would change, and what it could not."""
     table = planned.table.name
@@ -107,9 +114,7 @@ def _backups(live: TableDescription, backups: Sequence[Backup], now: datetime) -
     since = now - BACKUP_AGE
     if live.created_at is None or live.created_at > since:
         return
-    # AWS's own SYSTEM backup is of a table that was deleted.
-    kept = [backup for backup in backups if backup.type != "SYSTEM" and backup.status != "DELETED"]
-    newest = max((backup.created_at for backup in kept), default=None)
+    newest = newest_backup(backups)
     if newest is None:
         yield Finding(live.name, Kind.BACKUP, "there is no backup.", command=BACKUP)
     elif newest < since:

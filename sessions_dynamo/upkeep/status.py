@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sessions_dynamo.backups import on_demand
@@ -14,7 +15,7 @@ from sessions_dynamo.backups.descriptions import Backup
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.tables import setup
-from sessions_dynamo.tables.describing import describe
+from sessions_dynamo.tables.describing import describe, describe_table
 from sessions_dynamo.tables.descriptions import TableDescription
 from sessions_dynamo.tables.names import NamedTable, named_tables
 from sessions_dynamo.upkeep import attention, cloudwatch, pricing
@@ -104,6 +105,28 @@ def backups_of(table: str, client: DynamoDBClient) -> list[Backup] | None:
         return list(on_demand.list_backups(table, client=client))
     except StorageError:
         return None
+
+
+def backup_ages(
+    both: Sequence[NamedTable], *, region: str | None = None, now: datetime | None = None
+) -> tuple[dict[str, float], dict[str, StorageError]]:
+    """Seconds since each table's newest backup, or since its creation where it has none; and what was not answered.
+
+    A table without a backup so grows older until it has one, and an alarm on the age needs no second rule.
+    """
+    client, now = dynamodb(region), now or datetime.now(UTC)
+    ages: dict[str, float] = {}
+    missing: dict[str, StorageError] = {}
+    for table in both:
+        try:
+            created = describe_table(client, table.name)["CreationDateTime"]
+            newest = attention.newest_backup(list(on_demand.list_backups(table.name, client=client)))
+        except StorageError as exc:
+            missing[table.name] = exc
+        else:
+            # A backup is of the table that stands: an older one may be of another of its name.
+            ages[table.name] = max(0.0, (now - max(created, newest or created)).total_seconds())
+    return ages, missing
 
 
 def estimated(

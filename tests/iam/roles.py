@@ -12,7 +12,8 @@ from typing import Final
 SERVE: Final = "serve"
 OPERATE: Final = "operate"
 READ_ONLY: Final = "read-only"
-ROLES: Final = (SERVE, OPERATE, READ_ONLY)
+SCHEDULE: Final = "schedule"
+ROLES: Final = (SERVE, OPERATE, READ_ONLY, SCHEDULE)
 
 Roles = tuple[str, ...]
 
@@ -25,6 +26,8 @@ SAYS_NOTHING: Final = (
     "mcpsite.lifespan",
     "mcpsite.static_files",
     "sessions_dynamo.asgi_server",
+    # It shows, or writes metrics, and these are two roles'.
+    "sessions_dynamo.management.commands.dynamodb_status:Command.handle",
     "sessions_dynamo.staff.shell",
 )
 """What every request or command passes through."""
@@ -39,16 +42,17 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     # A task of a process that serves.
     "sessions_dynamo.recorder": (SERVE,),
     # A thread of a process that serves; sessions_expire has metrics too.
-    "sessions_dynamo.metrics.reporter": (SERVE, OPERATE),
+    "sessions_dynamo.metrics.reporter": (SERVE, OPERATE, SCHEDULE),
     # DYNAMODB_CREATE_TABLES, which the embedded DynamoDB has on.
     "sessions_dynamo.tables.startup": (OPERATE,),
     "sessions_dynamo.management.commands.runserver": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_backup": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_restore": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_setup": (OPERATE,),
-    "sessions_dynamo.management.commands.dynamodb_status": (READ_ONLY,),
+    "sessions_dynamo.management.commands.dynamodb_status:Command._emit": (READ_ONLY, SCHEDULE),
+    "sessions_dynamo.management.commands.dynamodb_status:Command._show": (READ_ONLY,),
     "sessions_dynamo.management.commands.dynamodb_teardown": (OPERATE,),
-    "sessions_dynamo.management.commands.sessions_expire": (OPERATE,),
+    "sessions_dynamo.management.commands.sessions_expire": (OPERATE, SCHEDULE),
     "sessions_dynamo.management.commands.sessions_export": (OPERATE, READ_ONLY),
     "sessions_dynamo.management.commands.sessions_import": (OPERATE,),
     # Staff pages: those of sessions work where the endpoint is served, those for looking with read-only alone.

@@ -10,7 +10,7 @@ from tests.iam.findings import find
 from tests.iam.requests import ACCOUNT, requests
 
 SETUP = "sessions_dynamo.management.commands.dynamodb_setup:Command.handle"
-STATUS = "sessions_dynamo.management.commands.dynamodb_status:Command.handle"
+STATUS = "sessions_dynamo.management.commands.dynamodb_status:Command._show"
 ENDPOINT = "mcpsite.endpoint.views:mcp_endpoint"
 
 

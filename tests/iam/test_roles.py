@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.iam.roles import OPERATE, READ_ONLY, ROLES, SERVE, Caller, UnknownCaller, caller
+from tests.iam.roles import OPERATE, READ_ONLY, ROLES, SCHEDULE, SERVE, Caller, UnknownCaller, caller
 
 MIDDLEWARE = "mcpsite.door.short_door:ShortDoor.__call__"
 SHELL = "sessions_dynamo.staff.shell:page.<locals>.decorate.<locals>.guarded"
@@ -37,7 +37,7 @@ def test_the_work_of_a_pool_is_that_of_whoever_gave_it() -> None:
 def test_a_thread_that_serves_is_not_its_starters() -> None:
     reporter = ("sessions_dynamo.metrics.reporter:Reporter._run", "sessions_dynamo.client:cloudwatch")
 
-    assert caller([reporter, (READY,)]).roles == (SERVE, OPERATE)
+    assert caller([reporter, (READY,)]).roles == (SERVE, OPERATE, SCHEDULE)
 
 
 def test_a_task_of_the_endpoint_serves() -> None:

@@ -25,6 +25,11 @@ class Clients:
     def __len__(self) -> int:
         return len(self._clients)
 
+    @property
+    def streaming(self) -> int:
+        """Answers that are open event streams."""
+        return self._streaming
+
     def expect(self, outbox: Outbox, *, may_return: bool) -> None:
         """An answer that has not begun."""
         self._clients[outbox] = _Client(may_return)

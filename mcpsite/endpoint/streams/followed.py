@@ -17,7 +17,7 @@ from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import encode, error_body
-from sessions_dynamo import schema
+from sessions_dynamo import metrics, schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
 
@@ -110,5 +110,6 @@ class Follower:
             error_body(INTERNAL_ERROR, "The server process that ran this request ended before it answered.", request_id)
         )
         end = Event(self.session_id, self.stream_id, schema.END_SEQUENCE, "error", body, datetime.now(UTC))
-        await run(self._host.streams.end(end))
+        if await run(self._host.streams.end(end)):
+            metrics.count("LeaseExpired")
         self.wake()

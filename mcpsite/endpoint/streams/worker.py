@@ -29,7 +29,7 @@ from mcpsite.endpoint.streams.poller import Poller
 from mcpsite.endpoint.streams.running import Running, request_key
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
 from mcpsite.endpoint.wire.answers import encode
-from sessions_dynamo import schema
+from sessions_dynamo import metrics, schema
 from sessions_dynamo.asgi_server.limits import Limits
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
@@ -69,7 +69,8 @@ class Worker:
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self._poller.run()
+            with metrics.gauge(metrics.OPEN_STREAMS, lambda: self.clients.streaming):
+                await self._poller.run()
         finally:
             self.notifications.detach()
 

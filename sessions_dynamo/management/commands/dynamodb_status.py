@@ -18,11 +18,14 @@ from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing, Unsupported
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import both_tables, command_errors, interruptible, location
+from sessions_dynamo.metrics import BACKUP_AGE, emf
+from sessions_dynamo.metrics.samples import reading
 from sessions_dynamo.tables.descriptions import TableDescription
+from sessions_dynamo.tables.names import NamedTable
 from sessions_dynamo.upkeep.cloudwatch import MAX_HOURS
 from sessions_dynamo.upkeep.pricing import SOURCE, Estimate
 from sessions_dynamo.upkeep.readings import Readings, TableReadings
-from sessions_dynamo.upkeep.status import Status, status
+from sessions_dynamo.upkeep.status import Status, backup_ages, status
 
 
 class Command(BaseCommand):
@@ -34,22 +37,41 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hours", type=_hours, default=1, help="of CloudWatch to read (default: 1)")
-        parser.add_argument("--json", action="store_true", help="for scripts; null is a metric without datapoints")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="for scripts; null is a metric without datapoints")
+        form.add_argument(
+            "--emf",
+            action="store_true",
+            help="print the age of each table's newest backup alone, as the metric BackupAge in CloudWatch's embedded"
+            " metric format: for a schedule whose output CloudWatch Logs reads",
+        )
         arguments.add_where(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         with command_errors(options["region"]), interruptible("Interrupted."):
             both = both_tables(options)
-            found = status(both, hours=options["hours"], region=options["region"])
-            if options["json"]:
-                self.stdout.write(json.dumps(found.as_dict(), indent=2))
-            elif found.tables:
-                client = dynamodb(options["region"])
-                self.stdout.write(f"DynamoDB: {location(client)}")
-                for line in _report(found, on_aws=is_aws(client)):
-                    self.stdout.write(line)
-                self._attention(found.attention)
-            _refuse(found.missing)
+            if options["emf"]:
+                self._emit(both, options)
+            else:
+                self._show(both, options)
+
+    def _emit(self, both: Sequence[NamedTable], options: Mapping[str, Any]) -> None:
+        ages, missing = backup_ages(both, region=options["region"])
+        for line in emf.lines([reading(BACKUP_AGE, seconds, table=name) for name, seconds in ages.items()]):
+            self.stdout.write(line)
+        _refuse(missing)
+
+    def _show(self, both: Sequence[NamedTable], options: Mapping[str, Any]) -> None:
+        found = status(both, hours=options["hours"], region=options["region"])
+        if options["json"]:
+            self.stdout.write(json.dumps(found.as_dict(), indent=2))
+        elif found.tables:
+            client = dynamodb(options["region"])
+            self.stdout.write(f"DynamoDB: {location(client)}")
+            for line in _report(found, on_aws=is_aws(client)):
+                self.stdout.write(line)
+            self._attention(found.attention)
+        _refuse(found.missing)
 
     def _attention(self, attention: Sequence[str]) -> None:
         self.stdout.write("")

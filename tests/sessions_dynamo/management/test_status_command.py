@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,8 @@ from sessions_dynamo.backups import on_demand
 from sessions_dynamo.management.commands import dynamodb_status
 from sessions_dynamo.tables import describing, setup
 from sessions_dynamo.tables.names import named_tables
+from sessions_dynamo.upkeep import attention
+from sessions_dynamo.upkeep.status import backup_ages
 from tests.engines import DYNAMODB_LOCAL, MOTO, on_moto
 from tests.sessions_dynamo.tables.test_setup import create_by_hand
 from tests.sessions_dynamo.wire import answering, error, operations, writes
@@ -258,3 +262,75 @@ class TestFailures:
     def test_hours_that_cannot_be_read_are_refused(self, hours: str) -> None:
         with pytest.raises(CommandError, match="not a number of hours above 0 and at most 2160"):
             status("--hours", hours)
+
+
+# --- The metric of a schedule ---------------------------------------------------------------------------------
+
+
+class TestBackupAge:
+    @on_moto
+    def test_a_table_without_a_backup_is_as_old_as_itself_and_a_backup_makes_it_young(
+        self, dynamodb: DynamoDBClient, settings: Settings
+    ) -> None:
+        sessions, events = (table.name for table in named_tables())
+        created = dynamodb.describe_table(TableName=sessions)["Table"]["CreationDateTime"]
+        in_nine_days = datetime.now(UTC) + timedelta(days=9)
+
+        ages, missing = backup_ages(named_tables(), now=in_nine_days)
+
+        assert missing == {}
+        assert ages[sessions] == (in_nine_days - created).total_seconds()
+        assert ages[events] > attention.BACKUP_AGE.total_seconds()
+
+        (backup, _) = on_demand.create()
+        ages, _ = backup_ages(named_tables(), now=in_nine_days)
+
+        assert ages[sessions] == (in_nine_days - backup.created_at).total_seconds()
+
+    @on_moto
+    def test_a_backup_of_a_former_table_of_the_name_does_not_count(
+        self, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (sessions, _) = named_tables()
+        (backup, _) = on_demand.create()
+        former = replace(backup, created_at=backup.created_at - timedelta(days=30))
+        monkeypatch.setattr(on_demand, "list_backups", lambda *_, **__: iter([former]))
+
+        ages, _ = backup_ages([sessions])
+
+        assert ages[sessions.name] < timedelta(days=1).total_seconds()
+
+    @on_moto
+    def test_prints_one_line_of_the_format_for_each_table_and_nothing_else(
+        self, dynamodb: DynamoDBClient, settings: Settings
+    ) -> None:
+        page = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+        assert "\npython manage.py dynamodb_status --emf\n" in page.read_text()
+
+        documents = [json.loads(line) for line in _run("--emf").splitlines()]
+
+        assert [document["Table"] for document in documents] == [table.name for table in named_tables()]
+        for document in documents:
+            (directive,) = document["_aws"]["CloudWatchMetrics"]
+            assert directive == {
+                "Namespace": "MCP/Sessions",
+                "Dimensions": [["Environment", "Table"]],
+                "Metrics": [{"Name": "BackupAge", "Unit": "Seconds"}],
+            }
+            assert (document["Environment"], document["BackupAge"] >= 0) == ("test", True)
+
+    @on_moto
+    def test_a_table_that_is_missing_has_no_line_and_the_command_says_so(
+        self, dynamodb: DynamoDBClient, settings: Settings
+    ) -> None:
+        out = io.StringIO()
+        settings.DYNAMODB_EVENTS_TABLE = "no-such-table"
+
+        with pytest.raises(CommandError, match="no-such-table does not exist"):
+            call_command("dynamodb_status", "--emf", stdout=out)
+
+        assert [json.loads(line)["Table"] for line in out.getvalue().splitlines()] == [settings.DYNAMODB_SESSIONS_TABLE]
+
+    def test_is_another_form_than_json(self) -> None:
+        with pytest.raises(CommandError, match="not allowed with argument"):
+            call_command("dynamodb_status", "--emf", "--json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import subprocess
 import sys
 from collections import Counter
@@ -19,13 +20,14 @@ from pytest_django import Settings
 from sessions_dynamo import metrics
 from sessions_dynamo.metrics import emf, put, reporter
 from sessions_dynamo.metrics.checks import check_metrics
-from sessions_dynamo.metrics.samples import MAX_TOOLS, Metric, Samples
+from sessions_dynamo.metrics.samples import MAX_TOOLS, UNITS, Metric, Samples, reading
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.upkeep.cloudwatch import service_series
 from tests.engines import on_dynamodb_local, on_moto
 from tests.sessions_dynamo.support import Clock
 
+PATIENCE = 30
 MINUTE = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
 
@@ -150,14 +152,70 @@ def documents(*kept: Metric) -> list[dict[str, Any]]:
         assert all(isinstance(document[name], str) and document[name] for name in dimensions)
         for metric in directive["Metrics"]:
             value = document[metric["Name"]]
-            assert metric["Unit"] in ("Count", "Milliseconds")
+            assert metric["Unit"] == UNITS[metric["Name"]]
             assert isinstance(value, int | float) or 1 <= len(value) <= 100
         named = {"_aws", *dimensions, *(metric["Name"] for metric in directive["Metrics"])}
         assert document.keys() == named
     return found
 
 
+class TestGauges:
+    @pytest.fixture
+    def sent(
+        self, sending: reporter.Reporter, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> queue.Queue[list[Metric]]:
+        """What leaves, with minutes of a hundredth of a second."""
+        sent: queue.Queue[list[Metric]] = queue.Queue()
+        settings.METRICS = "emf"
+        monkeypatch.setattr(reporter, "INTERVAL_SECONDS", 0.01)
+        monkeypatch.setattr(reporter, "SENDERS", {"emf": sent.put})
+        return sent
+
+    def test_says_every_minute_what_is_so_0_too(self, sent: queue.Queue[list[Metric]]) -> None:
+        opened = [0, 0]
+        with metrics.gauge("OpenStreams", lambda: opened[0]), metrics.gauge("OpenStreams", lambda: opened[1]):
+            (first,) = sent.get(timeout=PATIENCE)
+            opened[:] = 3, 4
+            while (later := sent.get(timeout=PATIENCE)[0]).values == {0: 1}:
+                pass
+
+        assert (first.name, first.unit, first.tool, first.values) == ("OpenStreams", "Count", "", {0: 1})
+        # Between the two that were set one after the other a minute may have fallen.
+        while later.values != {7: 1}:
+            (later,) = sent.get(timeout=PATIENCE)
+
+    def test_ends_with_what_it_says_it_of(self, sent: queue.Queue[list[Metric]], sending: reporter.Reporter) -> None:
+        with metrics.gauge("OpenStreams", lambda: 1):
+            sent.get(timeout=PATIENCE)
+
+        assert sending.gauges == {}
+        metrics.flush()
+        sent.queue.clear()
+        metrics.count("ToolCalls")
+        assert [metric.name for metric in sent.get(timeout=PATIENCE)] == ["ToolCalls"]
+
+    def test_a_flush_has_no_reading_of_its_own(
+        self, sent: queue.Queue[list[Metric]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reporter, "INTERVAL_SECONDS", 600)
+        with metrics.gauge("OpenStreams", lambda: 1):
+            metrics.count("ToolCalls")
+            metrics.flush()
+
+        assert [metric.name for metric in sent.get(timeout=PATIENCE)] == ["ToolCalls"]
+
+    def test_off_asks_nobody(self, sending: reporter.Reporter) -> None:
+        with metrics.gauge("OpenStreams", lambda: 1 // 0):
+            assert sending._thread is None
+
+
 class TestEmbeddedMetricFormat:
+    def test_a_table_has_a_document_of_its_own(self) -> None:
+        found = documents(reading("BackupAge", 86400.5, table="one"), reading("BackupAge", 7, table="two"))
+
+        assert [(document["Table"], document["BackupAge"]) for document in found] == [("one", 86400.5), ("two", 7)]
+        assert found[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Environment", "Table"]]
+
     def test_one_document_has_what_was_counted_in_one_minute(self, settings: Settings) -> None:
         settings.DYNAMODB_SESSIONS_TABLE = "mcp-sessions"
 

@@ -281,7 +281,11 @@ async def test_a_stream_whose_worker_died_ends_with_an_error_for_its_request(
         await until(lambda: leftovers(worker) == {})
 
 
-async def test_it_ends_once_for_all_who_come_back(session: Session, store: StreamStore) -> None:
+async def test_it_ends_once_for_all_who_come_back(
+    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(followed.metrics, "count", lambda name, *_, **__: counted.append(name))
     stream_id = stream_of_another(store, session, 0, lease=0.2)
     async with workers(3) as all_of_them:
         backs = [
@@ -291,6 +295,7 @@ async def test_it_ends_once_for_all_who_come_back(session: Session, store: Strea
         assert [back.texts for back in backs] == [["error"]] * 6
         assert len({back.messages[0]["error"]["message"] for back in backs}) == 1
         assert len([one for one in store.events.since(session.session_id) if one.event_type == "error"]) == 1
+        assert counted.count("LeaseExpired") == 1
 
 
 async def test_a_lease_that_is_renewed_does_not_lapse(session: Session, store: StreamStore) -> None:
