@@ -217,8 +217,8 @@ async def global_state(
     if not table.replicas:
         other = region if region != here else "<another region>"
         stored["note"] = (
-            f"This state is in {here} alone: the table has no replicas. Add one with: aws dynamodb update-table"
-            f" --region {here} --table-name {table.name} --replica-updates 'Create={{RegionName={other}}}'"
+            f"This state is in {here} alone: the table has no replicas. To add one: python manage.py dynamodb_setup"
+            f" --regions {other}"
         )
     return stored
 

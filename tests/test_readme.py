@@ -326,6 +326,7 @@ def test_the_aws_setup_makes_the_tables_and_serves(tmp_path: Path, aws_stand_in:
         refused = site.status("/mcp", host="mcp.example.com")
 
         exports = "".join(line for line in start.splitlines(keepends=True) if line.startswith("export"))
+        exports = exports.replace("/srv/mcp-sessions", str(tmp_path))
         (teardown,) = _shell_blocks("", "On AWS")
         asked = site.shell(exports + teardown)
         still_ready = site.status("/readyz", host="mcp.example.com")
@@ -341,6 +342,26 @@ def test_the_aws_setup_makes_the_tables_and_serves(tmp_path: Path, aws_stand_in:
     assert still_ready == 200
     assert deleted.returncode == 0, deleted.stderr
     assert gone == 503
+
+
+MAKES_KEY = [block.text for block in BLOCKS if "secrets.token_urlsafe" in block.text]
+
+
+@pytest.mark.parametrize("block", MAKES_KEY)
+def test_a_secret_key_is_made_once_however_often_its_lines_are_pasted(tmp_path: Path, block: str) -> None:
+    lines = block.replace("/srv/mcp-sessions", str(tmp_path)).splitlines()
+    kept = [line for line in lines if "secret-key" in line or "secrets.token" in line or "SECRET_KEY" in line]
+    script = "\n".join([*kept, "cat .env secret-key 2>/dev/null || true"])
+    (tmp_path / ".env").touch()
+
+    first, second = (
+        subprocess.run(["bash", "-eu"], input=script, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+
+    assert len(MAKES_KEY) == 2
+    assert re.fullmatch(r"(SECRET_KEY=)?[\w-]{50,}\n", first)
+    assert second == first
 
 
 # --- What cannot run here -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ from django.core.management.base import CommandError
 from sessions_dynamo.client import aws_client, embedded_endpoint, is_aws
 from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import AccessDenied, StorageError, StorageUnavailable, boto_errors
+from sessions_dynamo.management.progress import columns
 from sessions_dynamo.tables.descriptions import TableDescription
 from sessions_dynamo.tables.names import NamedTable, is_table_name, named_tables
 from sessions_dynamo.tables.steps import Outcome, Step
@@ -81,7 +83,14 @@ def interruptible(message: str = "Interrupted. Nothing was changed.") -> Iterato
     try:
         yield
     except KeyboardInterrupt:
-        raise CommandError(message, returncode=INTERRUPTED) from None
+        raise interrupted(message) from None
+
+
+def interrupted(message: str) -> CommandError:
+    """What Ctrl-C ends a command with; the terminal's ``^C`` keeps a line of its own."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    return CommandError(message, returncode=INTERRUPTED)
 
 
 def location(client: DynamoDBClient) -> str:
@@ -160,6 +169,7 @@ class Waiting:
             return
         line = f"waiting for {what}, {elapsed:.0f} s"
         if self._out.isatty():
+            line = line[: columns(self._out) - 1]
             self._out.write(f"\r{line:{self._shown}}", ending="")
             self._shown = len(line)
         elif self._last[0] != what or elapsed - self._last[1] >= self.LOG_SECONDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,8 @@ class ProgressBar:
     """Items done, items a second and time left, for a command; ``expected`` is about how many there are, if known."""
 
     BAR: Final = 24
-    """Characters of the bar itself."""
+    """Characters of the bar itself, at most; where the line leaves it fewer than ``LEAST_BAR`` there is none."""
+    LEAST_BAR: Final = 5
     LOG_SECONDS: Final = 30.0
     """Off a terminal, a line this often."""
 
@@ -31,12 +33,13 @@ class ProgressBar:
         self.done, self.seconds = done, seconds
         if self._out.isatty():
             # Cut, because a line that the terminal wraps cannot be overwritten.
-            line = self._line(self._bar())[: shutil.get_terminal_size().columns - 1]
+            room = columns(self._out) - 1
+            line = self._line(room)[:room]
             self._out.write(f"\r{line:{self._shown}}", ending="")
             self._out.flush()
             self._shown = len(line)
         elif seconds - self._logged >= self.LOG_SECONDS:
-            self._out.write(self._line(""))
+            self._out.write(self._words())
             self._out.flush()
             self._logged = seconds
 
@@ -51,25 +54,39 @@ class ProgressBar:
         """Items a second since the start."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def _line(self, bar: str) -> str:
-        line = f"{self._what}: {bar}{self.done:,}"
+    def _line(self, room: int) -> str:
+        """The words in at most so many characters, if they go in, and the bar in what is left."""
+        words = self._words()
+        if len(words) > room:
+            words = self._words(short=True)
+        bar = min(self.BAR, room - len(words) - len("[] "))
+        if not self._counts or bar < self.LEAST_BAR:
+            return words
+        full = bar * self.done // self._expected
+        what = f"{self._what}: "
+        return f"{what}[{'#' * full}{'.' * (bar - full)}] {words.removeprefix(what)}"
+
+    def _words(self, *, short: bool = False) -> str:
+        line = f"{self._what}: {self.done:,}"
         if self._counts:
-            line += f" of about {self._expected:,}"
-        line += f" items, {self.rate:,.0f} a second"
+            line += f" of {self._expected:,}" if short else f" of about {self._expected:,}"
+        line += f", {self.rate:,.0f}/s" if short else f" items, {self.rate:,.0f} a second"
         if self._counts and self.rate:
             line += f", {duration((self._expected - self.done) / self.rate)} left"
         return line
-
-    def _bar(self) -> str:
-        if not self._counts:
-            return ""
-        full = self.BAR * self.done // self._expected
-        return f"[{'#' * full}{'.' * (self.BAR - full)}] "
 
     @property
     def _counts(self) -> bool:
         """Whether what was expected can still be believed."""
         return self._expected >= max(self.done, 1)
+
+
+def columns(out: OutputWrapper) -> int:
+    """Columns of the terminal that a command's output is: standard error may be one where standard output is none."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or shutil.get_terminal_size().columns
+    except (AttributeError, OSError, ValueError):
+        return shutil.get_terminal_size().columns
 
 
 def duration(seconds: float) -> str:

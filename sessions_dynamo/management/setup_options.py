@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from argparse import BooleanOptionalAction
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
+from sessions_dynamo.client import is_aws
+from sessions_dynamo.conf import AppSettings, conf
 from sessions_dynamo.tables.desired import ON_DEMAND, Billing, Desired, declared, parse_key, parse_range, parse_regions
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -56,6 +63,19 @@ def desired(options: dict[str, Any]) -> Desired:
         "replica_regions": None if options["regions"] is None else parse_regions(options["regions"]),
     }
     return replace(declared(), **{name: value for name, value in given.items() if value is not None})
+
+
+def environment_warning(options: dict[str, Any], client: DynamoDBClient) -> str:
+    """That the tables would be tagged as nobody has said, where this looks like production; empty where all is well."""
+    default = AppSettings.ENVIRONMENT.default
+    named = options["environment"] or os.environ.get("ENVIRONMENT") or default != conf.ENVIRONMENT
+    if named or (settings.DEBUG and not is_aws(client)):
+        return ""
+    looks = "this is AWS itself" if is_aws(client) else "DEBUG is off"
+    return (
+        f"{looks}, and ENVIRONMENT is not set: the tables' Environment tag would be {default!r}. Set"
+        " ENVIRONMENT=production for this and every later run, or give --environment production."
+    )
 
 
 def _billing(options: dict[str, Any]) -> Billing | None:

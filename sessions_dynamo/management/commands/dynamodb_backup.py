@@ -19,10 +19,10 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
-    INTERRUPTED,
     Waiting,
     both_tables,
     command_errors,
+    interrupted,
     interruptible,
     location,
     step_line,
@@ -90,10 +90,9 @@ class Command(BaseCommand):
             )
         except KeyboardInterrupt:
             self.waiting.clear()
-            raise CommandError(
+            raise interrupted(
                 "Interrupted. What AWS had been asked for is still made: 'manage.py dynamodb_backup list' shows it."
-                " Run the command again for a whole new set.",
-                returncode=INTERRUPTED,
+                " Run the command again for a whole new set."
             ) from None
         if self.json:
             self._print_json({"backups": made})
@@ -148,9 +147,7 @@ class Command(BaseCommand):
                 self._say(f"{backup.name} {self.style.SUCCESS('deleted')}")
         except KeyboardInterrupt:
             left = ", ".join(backup.name for backup in found[len(deleted) :])
-            raise CommandError(
-                f"Interrupted. Not deleted, or not known to be: {left}. Run again with these.", returncode=INTERRUPTED
-            ) from None
+            raise interrupted(f"Interrupted. Not deleted, or not known to be: {left}. Run again with these.") from None
         if self.json:
             self._print_json({"deleted": deleted})
 

@@ -64,14 +64,13 @@ class Command(BaseCommand):
         _refuse_nonsense(options)
         self.json = options["json"]
         self.waiting = Waiting(self.stderr if self.json else self.stdout)
-        with command_errors(options["region"]):
+        with command_errors(options["region"]), interruptible():
             client = dynamodb(options["region"])
             both = both_tables(options)
-            with interruptible():
-                self._say(f"DynamoDB: {location(client)}")
-                plans = self._plans(both, client, options)
-                for line in _plan_lines(plans):
-                    self._say(f"Plan: {line}")
+            self._say(f"DynamoDB: {location(client)}")
+            plans = self._plans(both, client, options)
+            for line in _plan_lines(plans):
+                self._say(f"Plan: {line}")
             again = _command(plans, options)
             begun = f"Interrupted. AWS goes on with a restore that it has begun; to complete it: {again}"
             with interruptible(begun):

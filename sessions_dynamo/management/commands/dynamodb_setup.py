@@ -64,6 +64,8 @@ class Command(BaseCommand):
             desired = setup_options.desired(options)
             both = both_tables(options)
             client = dynamodb(options["region"])
+            if warning := setup_options.environment_warning(options, client):
+                self.stderr.write(self.style.WARNING(f"Warning: {warning}"))
             run = _Run(self, both, client, options)
             plans = run.plan(desired)
             if options["plan"]:

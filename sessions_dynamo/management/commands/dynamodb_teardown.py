@@ -15,10 +15,10 @@ from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
-    INTERRUPTED,
     Waiting,
     both_tables,
     command_errors,
+    interrupted,
     location,
     step_line,
 )
@@ -84,7 +84,7 @@ class Command(BaseCommand):
             with command_errors(options["region"]):
                 self._teardown(actions, options)
         except KeyboardInterrupt:
-            raise CommandError(self._interrupted(options), returncode=INTERRUPTED) from None
+            raise interrupted(self._interrupted(options)) from None
         finally:
             self.waiting.clear()
 
@@ -234,9 +234,9 @@ class Command(BaseCommand):
 
     def _interrupted(self, options: dict[str, Any]) -> str:
         if not self.run.doing:
-            return "\nInterrupted. Nothing was changed."
+            return "Interrupted. Nothing was changed."
         return (
-            f"\nInterrupted while {self.run.doing}. What was done stands, and AWS goes on with what it was asked for."
+            f"Interrupted while {self.run.doing}. What was done stands, and AWS goes on with what it was asked for."
             f" To do the rest: {command_line(self.run.actions, options)}"
         )
 

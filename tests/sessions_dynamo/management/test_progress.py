@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import struct
+import termios
 
 import pytest
 from django.core.management.base import OutputWrapper
@@ -18,7 +21,11 @@ class Screen(io.StringIO):
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((100, 24)))
+    return screen_of(100, monkeypatch)
+
+
+def screen_of(columns: int, monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 24)))
     return Screen()
 
 
@@ -31,6 +38,52 @@ def test_on_a_terminal_one_line_shows_items_rate_and_time_left(screen: Screen) -
     before, after = screen.getvalue().split("\r")[1:]
     assert before == "mcp-sessions: [######..................] 25,000 of about 100,000 items, 5,000 a second, 15 s left"
     assert after == "mcp-sessions: [############............] 50,000 of about 100,000 items, 5,000 a second, 10 s left"
+
+
+@pytest.mark.parametrize(
+    ("what", "done", "expected", "line"),
+    [
+        (
+            "imported",
+            50_000,
+            100_000,
+            "imported: [#####.....] 50,000 of about 100,000 items, 5,000 a second, 10 s left",
+        ),
+        (
+            "imported",
+            5_000_000,
+            10_000_000,
+            "imported: 5,000,000 of about 10,000,000 items, 500,000 a second, 10 s left",
+        ),
+        (
+            "mcp-session-events",
+            5_000_000,
+            10_000_000,
+            "mcp-session-events: [#####......] 5,000,000 of 10,000,000, 500,000/s, 10 s left",
+        ),
+    ],
+)
+def test_80_columns_hold_all_of_it_and_the_bar_is_as_wide_as_they_leave_it(
+    monkeypatch: pytest.MonkeyPatch, what: str, done: int, expected: int, line: str
+) -> None:
+    screen = screen_of(80, monkeypatch)
+
+    ProgressBar(OutputWrapper(screen), what, expected)(done, 10.0)
+
+    assert screen.getvalue() == f"\r{line}"
+    assert len(line) < 80
+
+
+def test_the_columns_are_those_of_its_own_terminal_whatever_standard_output_is() -> None:
+    controller, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+
+    with os.fdopen(controller, "rb", buffering=0) as seen, os.fdopen(terminal, "w") as stream:
+        ProgressBar(OutputWrapper(stream), "imported", 100_000)(50_000, 10.0)
+        shown = seen.read(200).decode()
+
+    assert shown == "\rimported: [####.....] 50,000 of 100,000, 5,000/s, 10 s left"
+    assert len(shown) == 60  # the carriage return, and 59 columns
 
 
 def test_a_shorter_line_covers_a_longer_one_and_none_is_left(screen: Screen) -> None:

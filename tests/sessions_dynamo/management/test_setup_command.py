@@ -255,6 +255,7 @@ def test_says_how_an_option_is_written(options: list[str], right: str) -> None:
 
 @on_moto
 def test_ctrl_c_ends_with_the_command_that_completes_it(bare_dynamodb: DynamoDBClient, settings: Settings) -> None:
+    settings.DEBUG = True
     err = io.StringIO()
 
     def interrupt(**_: Any) -> None:
@@ -388,3 +389,35 @@ class TestAccount:
         monkeypatch.setattr(console, "aws_client", lambda service, region, quick: nowhere)
 
         assert console.location(aws) == "region eu-west-1, account unknown (STS cannot be reached)"
+
+
+@on_moto
+@pytest.mark.parametrize(
+    ("debug", "variable", "option", "warned"),
+    [
+        (False, "", [], True),
+        (True, "", [], False),
+        (False, "production", [], False),
+        (False, "development", [], False),
+        (False, "", ["--environment", "staging"], False),
+    ],
+)
+def test_what_looks_like_production_is_told_of_a_tag_that_nobody_has_said(
+    bare_dynamodb: DynamoDBClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    debug: bool,
+    variable: str,
+    option: list[str],
+    warned: bool,
+) -> None:
+    settings.DEBUG, settings.ENVIRONMENT = debug, variable or "development"
+    monkeypatch.setenv("ENVIRONMENT", variable)
+    err = io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("dynamodb_setup", "--plan", *option, stdout=io.StringIO(), stderr=err, no_color=True)
+
+    said = err.getvalue()
+    assert ("Warning: DEBUG is off, and ENVIRONMENT is not set" in said) == warned
+    assert ("give --environment production" in said) == warned
