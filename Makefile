@@ -1,8 +1,8 @@
-# 'make run' serves the site, 'make test' runs every test, 'make check' those that need nothing but Python, 'make lint'
-# checks style, imports and types, 'make conformance' runs the protocol's official suite against three processes
-# (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes docs/clients.md, 'make
-# servers' compares the servers of the SDK's documents with the SDK's own app and writes what differs to docs/servers.md,
-# 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
+# 'make run' serves the site, 'make install' only installs what that needs, 'make test' runs every test, 'make check' those
+# that need nothing but Python, 'make lint' checks style, imports and types, 'make conformance' runs the protocol's official suite against three
+# processes (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes
+# docs/clients.md, 'make servers' compares the servers of the SDK's documents with the SDK's own app and writes what differs
+# to docs/servers.md, 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
@@ -21,11 +21,13 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run test check lint lock release-check conformance clients servers bench clean
+.PHONY: run install test check lint lock release-check conformance clients servers bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
 	$(BIN)/python manage.py runserver $(ADDRPORT)
+
+install: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp $(if $(shell command -v npm),$(NODE_MODULES)/.stamp,no-npm)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -11,17 +11,8 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,48 +24,18 @@ from moto.server import ThreadedMotoServer
 
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AppSettings
-from tests.engines import free_port
+from tests.docs.fences import ROOT, fences
+from tests.docs.sites import Site, running, table_variables
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 NPX_BIN = ROOT / "tests" / "node_modules" / ".bin"
-START_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A fenced block: the heading it stands under, its language and the word behind that."""
-
-    section: str
-    language: str
-    tag: str
-    text: str
-
-
-def _blocks() -> list[Block]:
-    blocks, section = [], ""
-    for heading, info, text in re.findall(
-        r"^## ([^\n]+)$|^```(\w[^\n]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
-    ):
-        if heading:
-            section = heading
-        else:
-            language, _, tag = info.partition(" ")
-            blocks.append(Block(section, language, tag, text))
-    return blocks
-
-
-BLOCKS = _blocks()
+BLOCKS = list(fences(ROOT / "README.md"))
 
 
 def _shell_blocks(tag: str, section: str | None = None) -> list[str]:
     return [b.text for b in BLOCKS if b.language == "bash" and b.tag == tag and section in (None, b.section)]
-
-
-def _table_variables(heading: str) -> set[str]:
-    """The variables in the first column of the tables under a heading."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return set(re.findall(r"^\| `([A-Z_0-9]+)` \|", section, re.MULTILINE))
 
 
 def _read_by_settings() -> set[str]:
@@ -98,98 +59,10 @@ def _read_by(path: Path) -> set[str]:
 # --- A site of one section ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A running site, its directory, and the environment that a second terminal beside it would have."""
-
-    port: int
-    root: Path
-    env: dict[str, str]
-    log: Path
-
-    def shell(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a script as if it were pasted: in one shell, without stopping at an error."""
-        return subprocess.run(
-            ["bash"],
-            input=_adapt(script, self.port),
-            env={**self.env, **env},
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def status(self, path: str, host: str | None = None) -> int:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Host": host} if host else {})
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                return int(response.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-
-
-def _adapt(script: str, port: int) -> str:
-    return script.replace("127.0.0.1:8062", f"127.0.0.1:{port}").replace(".venv/bin/python", sys.executable)
-
-
-def _clone(directory: Path) -> Path:
-    """What a clone of the repository holds, without this machine's ``.env``, database and installed packages."""
-    kept = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
-    return Path(shutil.copytree(ROOT, directory / "clone", ignore=shutil.ignore_patterns(".git", *kept)))
-
-
-@contextmanager
-def _site(start: str, directory: Path, files: dict[str, str] | None = None, **extra: str) -> Iterator[Site]:
-    """Run a ``start`` block in a clone and a shell of its own, and end it with all of its processes."""
-    port, root = free_port(), _clone(directory)
-    for name, text in (files or {}).items():
-        (root / name).write_text(text)
-    known = {*_table_variables("Environment"), "DJANGO_SETTINGS_MODULE"}
-    env = {
-        **{name: value for name, value in os.environ.items() if name not in known},
-        "DYNAMODB_EMBEDDED_PORT": str(free_port()),
-        "PORT": str(port),
-        **extra,
-    }
-    site = Site(port, root, env, directory / "site.log")
-    script = (
-        _adapt(start, port)
-        .replace("make run", f"exec {sys.executable} manage.py runserver --noreload 127.0.0.1:{port}")
-        .replace(".venv/bin/gunicorn", f"exec {sys.executable} -m gunicorn")
-        .replace("/srv/mcp-sessions", str(directory))
-    )
-    with site.log.open("w") as log:
-        process = subprocess.Popen(
-            ["bash", "-euc", script], env=env, cwd=root, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _listens(port):
-            assert process.poll() is None, site.log.read_text()
-            assert time.monotonic() < deadline, site.log.read_text()
-            time.sleep(0.1)
-        yield site
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture(scope="module")
 def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (start,) = _shell_blocks("start", "Quick start")
-    with _site(start, tmp_path_factory.mktemp("site")) as site:
+    with running(start, tmp_path_factory.mktemp("site")) as site:
         yield site
 
 
@@ -267,7 +140,7 @@ def test_the_example_server_keeps_its_notes(tmp_path: Path) -> None:
         ' "params": {"name": "add_note", "arguments": {"text": "%s"}}}\''
     )
     (start,) = _shell_blocks("start", "Serve your own tools")
-    with _site(start, tmp_path, {"notes.py": example}) as site:
+    with running(start, tmp_path, {"notes.py": example}) as site:
         setup = _shell_blocks("", "Try it with curl")[0]
         done = site.shell(setup + call % (1, "milk") + call % (2, "bread"))
         without = asyncio.run(_notes_without_sessions(f"http://127.0.0.1:{site.port}/mcp"))
@@ -293,7 +166,7 @@ async def _notes_without_sessions(url: str) -> list[dict[str, Any]]:
 def test_a_bearer_token_lets_in_and_its_absence_does_not(tmp_path: Path) -> None:
     (start,) = _shell_blocks("start", "Authentication")
     (block,) = _shell_blocks("", "Authentication")
-    with _site(start, tmp_path) as site:
+    with running(start, tmp_path) as site:
         done = site.shell(block)
         refused = site.shell(block.replace("Bearer $TOKEN", "Bearer wrong"))
         anonymous = site.status("/mcp")
@@ -321,7 +194,7 @@ def aws_stand_in() -> Iterator[dict[str, str]]:
 
 def test_the_aws_setup_makes_the_tables_and_serves(tmp_path: Path, aws_stand_in: dict[str, str]) -> None:
     (start,) = _shell_blocks("start", "On AWS")
-    with _site(start, tmp_path, files=None, **aws_stand_in) as site:
+    with running(start, tmp_path, files=None, **aws_stand_in) as site:
         ready = site.status("/readyz", host="mcp.example.com")
         refused = site.status("/mcp", host="mcp.example.com")
 
@@ -393,14 +266,14 @@ def test_every_named_command_target_and_service_exists() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
     assert commands <= set(get_commands())
-    assert targets == {"run", "test", "check"}
+    assert targets == {"run", "install", "test", "check"}
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
     assert set(re.findall(r"docker compose exec (\w+)", shell)) <= set(services)
 
 
 def test_every_variable_in_a_command_is_in_a_table() -> None:
-    known = _table_variables("Environment")
+    known = table_variables("Environment")
     named = {name for text in _shell_blocks("start") for name in re.findall(r"\b([A-Z][A-Z_]+)=", text)}
     assert named <= known
 
@@ -410,7 +283,7 @@ def test_every_variable_in_a_command_is_in_a_table() -> None:
 
 def test_the_environment_table_is_what_the_settings_read() -> None:
     read = _read_by_settings() | _read_by(ROOT / "gunicorn.conf.py")
-    assert read == _table_variables("Environment")
+    assert read == table_variables("Environment")
 
 
 def test_the_example_environment_names_every_setting() -> None:
