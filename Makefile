@@ -1,5 +1,6 @@
 # 'make run' serves the site, 'make install' only installs what that needs, 'make test' runs every test, 'make check' those
-# that need nothing but Python, 'make lint' checks style, imports and types, 'make conformance' runs the protocol's official suite against three
+# that need nothing but Python, 'make lint' checks style, imports and types, 'make docs' builds the documentation as a site
+# and 'make docs-serve' shows it while it is written, 'make conformance' runs the protocol's official suite against three
 # processes (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes
 # docs/clients.md, 'make servers' compares the servers of the SDK's documents with the SDK's own app and writes what differs
 # to docs/servers.md, 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
@@ -21,7 +22,7 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install test check lint lock release-check conformance clients servers bench clean
+.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -56,6 +57,12 @@ lint: $(VENV)/dev.stamp
 check: lint
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(ARGS)
 
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8064
+
 # Pins what pyproject.toml names, for every Python and system that it supports. requirements.txt: what 'make run' needs;
 # requirements-image.txt: the same without the embedded DynamoDB; requirements-dev.txt: the same and every tool.
 # Pins stay as they are: 'make lock ARGS=--upgrade' takes the newest, ARGS="--upgrade-package mcp" one of them.
@@ -83,7 +90,7 @@ servers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.servers.run --write $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(NODE_MODULES) .clients .servers dist staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_MODULES) .clients .servers dist site staticfiles .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/run.stamp: requirements.txt
 	@$(or $(PYTHON),python3) -c $(RECENT) || { \

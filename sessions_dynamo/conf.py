@@ -39,10 +39,10 @@ class Setting(Generic[T]):
     def __init__(
         self, cast: Any, default: Any = None, *, derived: Callable[[Any], T] | None = None, alias: str = ""
     ) -> None:
-        self._cast = cast
-        self._default = default
-        self._derived = derived
-        self._alias = alias
+        self.cast = cast
+        self.default = default
+        self.derived = derived
+        self.alias = alias
 
     def __set_name__(self, owner: type[Settings], name: str) -> None:
         self.name = name
@@ -64,20 +64,20 @@ class Setting(Generic[T]):
     @property
     def variables(self) -> tuple[str, ...]:
         """The variables of the environment that set it; the first wins."""
-        return () if self._cast is None else tuple(filter(None, (self.name, self._alias)))
+        return () if self.cast is None else tuple(filter(None, (self.name, self.alias)))
 
     def of(self, project: Any) -> T:
         """The value where a project's settings are these."""
         value: Any = getattr(project, self.name, _UNSET)
         if value is not _UNSET:
             return value  # type: ignore[no-any-return]
-        return self._derived(project) if self._derived is not None else self._default
+        return self.derived(project) if self.derived is not None else self.default
 
     def from_environment(self, env: Any, project: Any) -> T:
         """The value that a variable of this name (or its alias) sets; an empty one counts as unset."""
         for name in self.variables:
             if env.str(name, default=""):
-                return env(name, cast=self._cast)  # type: ignore[no-any-return]
+                return env(name, cast=self.cast)  # type: ignore[no-any-return]
         return self.of(project)
 
 

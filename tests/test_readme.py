@@ -6,7 +6,6 @@ site, ``npx`` needs Node.js, ``make``, ``client`` and ``docker`` are checked wit
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import os
@@ -22,8 +21,7 @@ from django.core.management import get_commands
 from mcp import Client
 from moto.server import ThreadedMotoServer
 
-from mcpsite.endpoint.conf import EndpointSettings
-from sessions_dynamo.conf import AppSettings
+from docs_site import settings
 from tests.docs.fences import ROOT, fences
 from tests.docs.sites import Site, running, table_variables
 
@@ -40,20 +38,7 @@ def _shell_blocks(tag: str, section: str | None = None) -> list[str]:
 
 def _read_by_settings() -> set[str]:
     """The variables that set a setting of this site, or one that an app declares."""
-    declared = [*AppSettings.declared(), *EndpointSettings.declared()]
-    names = {name for setting in declared for name in setting.variables}
-    return _read_by(ROOT / "mcpsite" / "settings.py") | _read_by(ROOT / "sessions_dynamo" / "conf.py") | names
-
-
-def _read_by(path: Path) -> set[str]:
-    """The environment variables that a module names: ``env.str("X")``, ``os.environ["X"]`` and the like."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and re.fullmatch(r"env\.\w+|os\.environ\.get|os\.getenv", ast.unparse(node.func)):
-            names |= {str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant)}
-        elif isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target).endswith("_VARIABLES"):
-            names |= set(ast.literal_eval(node.value))
-    return names
+    return set(settings.variables()) - {variable.name for variable in settings.read_by(settings.GUNICORN)}
 
 
 # --- A site of one section ------------------------------------------------------------------------------------
@@ -282,8 +267,7 @@ def test_every_variable_in_a_command_is_in_a_table() -> None:
 
 
 def test_the_environment_table_is_what_the_settings_read() -> None:
-    read = _read_by_settings() | _read_by(ROOT / "gunicorn.conf.py")
-    assert read == table_variables("Environment")
+    assert set(settings.variables()) == table_variables("Environment")
 
 
 def test_the_example_environment_names_every_setting() -> None:

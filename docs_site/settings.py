@@ -1,0 +1,152 @@
+"""The page of the settings: each variable's type and default from the code that reads it, what it is for from README.
+
+README's tables are where a setting is described; ``tests/docs`` holds that they name each variable and its default.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from docs_site.markdown import ROOT, code, page_of, table
+from mcpsite.endpoint.conf import EndpointSettings
+from sessions_dynamo.conf import AWS_VARIABLES, AppSettings
+
+SITE: Final = ROOT / "mcpsite" / "settings.py"
+GUNICORN: Final = ROOT / "gunicorn.conf.py"
+
+_TYPES: Final = {
+    "bool": "`true` or `false`",
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "list": "list, by commas",
+    "db_url": "URL",
+}
+_UNITS: Final = {
+    "_HOURS": "hours",
+    "_MINUTES": "minutes",
+    "_SECONDS": "seconds",
+    "_MS": "milliseconds",
+    "_BYTES": "bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the environment, as the code that reads it has it."""
+
+    name: str
+    kind: str
+    """The name of its Python type; empty where the code does not say."""
+    default: str | None = None
+    """As it would be written; ``None`` where it depends on other settings, or there is none."""
+    alias_of: str = ""
+    is_setting: bool = False
+    """Whether a project of one's own sets it by a Django setting of this name."""
+
+    @property
+    def type(self) -> str:
+        """In words, with the unit that its name has."""
+        unit = next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
+        words = _TYPES.get(self.kind, "")
+        return f"{words} of {unit}" if words and unit else words
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of README's tables."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def variables() -> dict[str, Variable]:
+    """Every variable that this code reads, or leaves to boto3, by its name."""
+    found: dict[str, Variable] = {}
+    for setting in (*AppSettings.declared(), *EndpointSettings.declared()):
+        for name in setting.variables:
+            alias_of = "" if name == setting.name else setting.name
+            default = None if alias_of or setting.derived else written(setting.default)
+            found[name] = Variable(name, setting.cast.__name__, default, alias_of, is_setting=not alias_of)
+    read = [*read_by(SITE), *read_by(GUNICORN), *read_by(ROOT / "sessions_dynamo" / "conf.py")]
+    read += [Variable(name, "str") for name in AWS_VARIABLES]
+    for variable in read:
+        found.setdefault(variable.name, variable)
+    return found
+
+
+def written(value: Any) -> str:
+    """A default as one would write it into the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}" if value % 1 else f"{value:.0f}"
+    if value is None:
+        return ""
+    return ",".join(value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def read_by(path: Path) -> Iterator[Variable]:
+    """The variables that a module names: ``env.str("X")``, ``os.environ.get("X") or "2"`` and the like."""
+    tree = ast.parse(path.read_text())
+    casts = {
+        id(inner): node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "int"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+            continue
+        if how := re.fullmatch(r"env\.(\w+)|os\.environ\.get|os\.getenv", ast.unparse(node.func)):
+            kind = casts.get(id(node)) or (how[1] or "")
+            yield Variable(str(node.args[0].value), kind)
+
+
+def described() -> dict[str, Row]:
+    """README's rows, by the variable."""
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \|([^|]*)\|(.*)\|$", _section(), re.MULTILINE)
+    return {name: Row(name, default.strip(), meaning.strip()) for name, default, meaning in rows}
+
+
+def _section() -> str:
+    return page_of("README.md").partition("\n## Environment\n")[2].partition("\n## ")[0]
+
+
+def text() -> str:
+    """The page, in Markdown."""
+    known = variables()
+    parts: list[str] = []
+    for part in re.split(r"((?:^\|.*\n)+)", _section(), flags=re.MULTILINE):
+        if not part.startswith("|"):
+            parts.append(_moved(part))
+            continue
+        names = re.findall(r"^\| `([A-Z_0-9]+)` \|", part, re.MULTILINE)
+        parts.append(table(("variable", "type", "default", "meaning"), [_row(known[name]) for name in names]))
+    return (
+        "# Settings\n\nTypes and defaults are those of the code that reads them. In a Django project of your own, what"
+        " is marked ◆ is a Django setting of that name, and `settings.py` sets it.\n" + "".join(parts)
+    )
+
+
+def _row(variable: Variable) -> tuple[str, str, str, str]:
+    row = described()[variable.name]
+    default = code(variable.default) if variable.default is not None else row.default
+    return (
+        f'<span id="{variable.name}"></span>`{variable.name}`{" ◆" if variable.is_setting else ""}',
+        variable.type,
+        default,
+        _moved(row.meaning),
+    )
+
+
+def _moved(words: str) -> str:
+    """Links of README's page as they are from this one's place."""
+    words = re.sub(r"\]\((?!\w+:|#)", "](../", words)
+    return re.sub(r"\]\(#", "](../readme.md#", words)

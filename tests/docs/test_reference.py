@@ -1,0 +1,114 @@
+"""The pages that are written from the code have all of it, and what is described by hand is what the code does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs_site import commands, items, policies, settings
+from docs_site.markdown import PAGES, ROOT, for_site
+from mcpsite.endpoint.conf import EndpointSettings
+from sessions_dynamo import schema
+from sessions_dynamo.conf import AppSettings
+from sessions_dynamo.reading.item_kinds import SessionsKind
+from sessions_dynamo.schema import EventKind
+
+DECLARED = [s for s in (*AppSettings.declared(), *EndpointSettings.declared()) if s.variables]
+
+
+def test_every_variable_has_its_row() -> None:
+    page = settings.text()
+    shown = set(re.findall(r"^\| <span id=\"(\w+)\"></span>`\1`", page, re.MULTILINE))
+    assert shown == set(settings.variables()) == set(settings.described())
+    assert {name for setting in DECLARED for name in setting.variables} <= shown
+
+
+@pytest.mark.parametrize("name", [s.name for s in DECLARED if s.derived is None])
+def test_a_default_that_readme_names_is_the_codes(name: str) -> None:
+    setting = next(one for one in DECLARED if one.name == name)
+    if callable(setting.default) or name == "MCP_AUTH":
+        assert name == "MCP_AUTH", "its default is the server object's"
+        return
+    assert settings.described()[name].default.strip("`") == settings.written(setting.default)
+
+
+def test_types_have_the_unit_of_their_name() -> None:
+    known = settings.variables()
+    assert known["SESSION_TTL_HOURS"].type == "number of hours"
+    assert known["STREAM_RETRY_MS"].type == "whole number of milliseconds"
+    assert known["WEB_CONCURRENCY"].type == "whole number"
+    assert known["DEBUG"].type == "`true` or `false`"
+    assert known["DYNAMODB_TABLE"].alias_of == "DYNAMODB_SESSIONS_TABLE"
+
+
+def test_every_command_and_option_has_its_row() -> None:
+    page = commands.text()
+    found = commands.commands()
+    assert {"dynamodb_setup", "sessions_expire"} <= set(found)
+    for name, command in found.items():
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        whole = commands.parser_of(name, command)
+        for parser in (whole, *commands.subcommands_of(whole).values()):
+            for action in commands.options_of(parser):
+                assert all(re.search(rf"{option}\b", section) for option in action.option_strings), (name, action)
+                assert action.help, f"{name}: {action.dest} has no help"
+
+
+def test_a_commands_guide_is_there() -> None:
+    assert set(commands.GUIDES) <= set(commands.commands())
+    for page in commands.GUIDES.values():
+        assert (ROOT / "docs" / page).is_file()
+
+
+def test_every_kind_of_item_is_written_and_described() -> None:
+    written = items.kinds()
+    assert set(written["events"]) == set(EventKind)
+    assert set(written["sessions"]) == {*SessionsKind, items.KEY_VALUE} - {SessionsKind.OTHER}
+    assert {*written["sessions"], *written["events"]} == set(items.DESCRIBED) == set(items.MEANINGS)
+    for kinds in written.values():
+        for name, kind in kinds.items():
+            assert set(kind.attributes) - set(items.EVERYWHERE) == set(items.MEANINGS[name]), name
+
+
+def test_the_item_page_has_tables_keys_and_indexes() -> None:
+    page = items.text()
+    for table in (schema.SESSIONS, schema.EVENTS):
+        for index in table.indexes:
+            assert f"| `{index.name}` | `{index.partition.name}`" in page
+    assert "Key: `<session>`, `<stream>.<sequence>`." in page
+    assert "Key: `<session>#<key>#<random>`." in page
+    assert "Key: `<session>`, `reply.<request>`." in page
+
+
+def test_storage_names_every_kinds_key_as_the_item_page_does() -> None:
+    storage = _without_words((ROOT / "docs" / "storage.md").read_text())
+    for kinds in items.kinds().values():
+        for kind in kinds.values():
+            assert _without_words(kind.keys[-1]) in storage or kind.name == EventKind.PART, kind
+
+
+def _without_words(key: str) -> str:
+    """A key's pattern, whatever its places are called."""
+    return re.sub(r"<\w+>", "<>", key)
+
+
+def test_every_policy_is_on_its_page() -> None:
+    page = policies.text()
+    for path in (ROOT / "deploy" / "iam").glob("*.json"):
+        assert f"\n### {path.stem}\n" in page
+        assert path.read_text() in page
+
+
+def test_links_of_the_repository_lead_to_pages_or_name_the_file() -> None:
+    readme = (
+        "[a](docs/state.md#x) [b](deploy/iam/serve.json) [c](LICENSE) [d](#tools) [e](https://mcp.example/x)"
+        " ![f](docs/pictures/session.png) [g](nowhere.md)\n\n<!-- run: x -->\n```bash x\n[h](docs/state.md)\n```\n"
+    )
+    assert for_site(readme, "README.md", PAGES["README.md"]) == (
+        "[a](state.md#x) [b](reference/policies.md#serve) c (`LICENSE`) [d](#tools) [e](https://mcp.example/x)"
+        " ![f](pictures/session.png) [g](nowhere.md)\n\n```bash\n[h](docs/state.md)\n```\n"
+    )
+    assert for_site("[a](../deploy/iam/README.md)", "docs/setup.md", "setup.md") == "[a](reference/policies.md)"
+    assert for_site("[a](serve.json)", "deploy/iam/README.md", PAGES["deploy/iam/README.md"]) == "[a](#serve)"
