@@ -13,7 +13,17 @@ from xdist.workermanage import WorkerController
 IN_TURN: Final = "in turn"
 ALONE: Final = "alone"
 
-TURNS: Final = ("browser", "clients", "conformance", "docs", "live", "release", "test_packaging.py", "test_readme.py")
+TURNS: Final = (
+    "browser",
+    "clients",
+    "conformance",
+    "docs",
+    "examples",
+    "live",
+    "release",
+    "test_packaging.py",
+    "test_readme.py",
+)
 """Each starts several processes or a browser, and some kill them: one after the other, beside ordinary tests."""
 LAST: Final = ("test_iam.py",)
 """Looks at what all the others have called: begins when every other test has ended."""

@@ -54,17 +54,21 @@ class Balancer:
         with self._lock, suppress(ValueError):
             self._backends.remove(backend)
 
+    def cut(self) -> None:
+        """Cut every connection that is open, as a network does, and take new ones."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Stop listening and cut every connection."""
         # A thread in accept() does not notice that its socket is closed; it does notice a shutdown.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self.cut()
         self._thread.join()
 
     def __enter__(self) -> Self:

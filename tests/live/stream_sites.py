@@ -6,10 +6,11 @@ import os
 import random
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -71,8 +72,12 @@ class StreamSite:
         return process
 
     def kill(self, port: int) -> None:
-        """SIGKILL to a gunicorn and its worker."""
+        """SIGKILL to a gunicorn and its worker, and wait until nothing listens there."""
         self._children.kill(self._processes[port])
+        # Its worker is nobody's child now, and holds the port for as long as it takes to die.
+        with suppress(OSError):
+            while True:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
     def start(self, port: int, **env: str) -> None:
         """A new process where one was killed or stopped, with other settings perhaps."""
@@ -100,10 +105,9 @@ class StreamSite:
         return self.directory / f"gunicorn-{port}.log"
 
 
-@contextmanager
-def stream_site(dynamodb_url: str, directory: Path, *, count: int = 3, **env: str) -> Iterator[StreamSite]:
-    """The site, ready, its tables and its database new; further settings by the names of their variables."""
-    children, unique = Children(), secrets.token_hex(4)
+def prepare(children: Children, dynamodb_url: str, directory: Path, **env: str) -> dict[str, str]:
+    """Make a site's tables and its database, both new; its settings, with further ones by their variables' names."""
+    unique = secrets.token_hex(4)
     settings = site_environment(dynamodb_url, directory, THREADS) | {
         "MCP_SERVER": SERVER,
         "DYNAMODB_SESSIONS_TABLE": f"sessions-{unique}",
@@ -111,13 +115,20 @@ def stream_site(dynamodb_url: str, directory: Path, *, count: int = 3, **env: st
         "EVENT_POLL_SECONDS": str(POLL_SECONDS),
         **env,
     }
+    for command in ("dynamodb_setup", "migrate"):
+        log = directory / f"{command}.log"
+        process = children.start([sys.executable, "manage.py", command], env=settings, log=log)
+        if process.wait(START_SECONDS):
+            raise DidNotStart(f"{command} failed:\n{log.read_text()}")
+    return settings
+
+
+@contextmanager
+def stream_site(dynamodb_url: str, directory: Path, *, count: int = 3, **env: str) -> Iterator[StreamSite]:
+    """The site, ready, its tables and its database new; further settings by the names of their variables."""
+    children = Children()
     try:
-        for command in ("dynamodb_setup", "migrate"):
-            log = directory / f"{command}.log"
-            process = children.start([sys.executable, "manage.py", command], env=settings, log=log)
-            if process.wait(START_SECONDS):
-                raise DidNotStart(f"{command} failed:\n{log.read_text()}")
-        site = StreamSite(children, settings, directory, count)
+        site = StreamSite(children, prepare(children, dynamodb_url, directory, **env), directory, count)
         try:
             yield site
         finally:
