@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import environ
 
+from mcpsite.door.base_path import normalised
 from mcpsite.endpoint.conf import EndpointSettings
 from mcpsite.postgresql.options import with_pool
 from sessions_dynamo.conf import AppSettings
@@ -103,14 +104,12 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-STATIC_URL = "static/"
+STATIC_URL = "/static/"  # Without a slash Django would keep the prefix of the first request before it.
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        "BACKEND": "mcpsite.static_files.StaticFiles" if DEBUG else "mcpsite.static_files.HashedStaticFiles"
     },
 }
 LOGIN_URL = "admin:login"
@@ -147,6 +146,9 @@ LOGGING = {
 # Each has its default where it is declared; here a variable of its name sets it.
 for _setting in (*AppSettings.declared(), *EndpointSettings.declared()):
     globals()[_setting.name] = _setting.from_environment(env, SimpleNamespace(**globals()))
+
+# What has no request to go by begins with it too: links of commands, and the URLs of static files.
+FORCE_SCRIPT_NAME = normalised(globals()["MCP_BASE_PATH"]) or None
 
 RUNSERVER_PORT = "8062"
 # Paths that the README promises.

@@ -1,4 +1,7 @@
-"""WhiteNoise's files under ASGI: read in threads piece by piece, where Django would take a whole file into memory."""
+"""WhiteNoise's files under ASGI: read in threads piece by piece, where Django would take a whole file into memory.
+
+And their URLs, which begin with the prefix that a request came by: Django makes them once, with that of the first.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
+from django.urls import get_script_prefix
 from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 from mcpsite.blocking.threads import in_thread
 
@@ -50,3 +57,21 @@ async def _pieces(file: BinaryIO | None) -> AsyncIterator[bytes]:
     """What the file holds; nothing where there is only a head to send."""
     while file is not None and (piece := await in_thread(file.read, PIECE_BYTES)):
         yield piece
+
+
+class _BelowThePrefix:
+    """The URL that files are below, for each request; ``STATIC_URL`` begins with a slash, or Django does it once."""
+
+    @property
+    def base_url(self) -> str:
+        url = settings.STATIC_URL or ""
+        # One with a host is of another server, and no request's.
+        return url if "//" in url else f"{get_script_prefix()}{url.lstrip('/')}"
+
+
+class StaticFiles(_BelowThePrefix, StaticFilesStorage):
+    """Django's storage of static files, for development."""
+
+
+class HashedStaticFiles(_BelowThePrefix, CompressedManifestStaticFilesStorage):  # type: ignore[misc]
+    """WhiteNoise's storage of static files, whose names change with their contents."""

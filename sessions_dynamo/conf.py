@@ -92,6 +92,9 @@ class Settings:
                 yield value
 
 
+_forgetting: Final[list[tuple[tuple[str, ...], Callable[[], None]]]] = []
+
+
 def forget_on_change(forget: Callable[[], None], *names: str) -> None:
     """Call ``forget`` whenever a setting whose name begins with one of these is overridden, as tests do.
 
@@ -103,6 +106,14 @@ def forget_on_change(forget: Callable[[], None], *names: str) -> None:
             forget()
 
     setting_changed.connect(changed, weak=False)
+    _forgetting.append((names, forget))
+
+
+def forget_made_of(setting: str) -> None:
+    """Forget what was made of a setting, or of all that begin so, as if it had been overridden."""
+    for names, forget in _forgetting:
+        if setting.startswith(names):
+            forget()
 
 
 class AppSettings(Settings):

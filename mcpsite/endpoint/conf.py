@@ -24,6 +24,8 @@ class EndpointSettings(Settings):
     AUTH_RECHECK_SECONDS = Setting(float, 30.0)
     """How long a bearer token's good answer is remembered; 0 asks the database at every request."""
     MCP_ALLOWED_ORIGINS: Setting[Sequence[str]] = Setting(list, ())
+    MCP_BASE_PATH = Setting(str, "")
+    """The path under which clients reach the site, where they do not at the root; an API's stage is found by itself."""
     MCP_MAX_BODY_BYTES = Setting(int, 4 * 1024 * 1024)
 
     # --- Streams ----------------------------------------------------------------------------------------------
@@ -33,8 +35,8 @@ class EndpointSettings(Settings):
     STREAM_KEEPALIVE_SECONDS = Setting(float, 15.0)
     STREAM_RETRY_MS = Setting(int, 1000)
     STREAM_SECONDS: Setting[float | None] = Setting(float, None)
-    """How long a GET or a subscription may stay open; 0 replays and closes, as Lambda needs. Unset: until either side
-    ends."""
+    """How long a GET or a subscription may stay open; 0 replays and closes. Unset: until either side ends, and as 0
+    where an answer leaves whole (``door.buffered``)."""
     DURABLE_ANSWERS = Setting(bool, False)
     """On: every answer to a session is a stored stream, so that a client which drops before anything was sent can
     resume too; it costs two writes a call. Off: an answer is a stream once its handler sends something."""

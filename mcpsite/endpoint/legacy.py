@@ -13,15 +13,17 @@ from django.http.response import HttpResponseBase
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest
 
+from mcpsite.door.buffered import is_buffered
 from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop, current_loop
-from mcpsite.endpoint.response import respond, stream
+from mcpsite.endpoint.response import respond, stream, stream_seconds
 from mcpsite.endpoint.serving import kernel
+from mcpsite.endpoint.serving.one_way import OneWayChannel
 from mcpsite.endpoint.serving.record import record_call
 from mcpsite.endpoint.serving.request import ServedRequest
-from mcpsite.endpoint.streams.channels import RequestChannel, StandaloneChannel
+from mcpsite.endpoint.streams.channels import RequestChannel, SessionChannel, StandaloneChannel
 from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.owned import OwnedStream
@@ -35,6 +37,8 @@ from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import default_operations
 
 LAST_EVENT_HEADER = "Last-Event-ID"
+POLL_MS = 30_000
+"""How soon a client is to come back for its standalone stream where that cannot stay open: each time costs a run."""
 
 
 async def post(request: HttpRequest, message: Message, size: int) -> HttpResponseBase:
@@ -73,9 +77,10 @@ async def get(request: HttpRequest) -> HttpResponseBase:
     serving = await current_loop()
     worker = serving.worker
     await run(default_operations().touch(session))
-    outbox = Outbox(
-        lambda: worker.clients.discard(outbox), sse.farewell(session.protocol_version, conf.STREAM_RETRY_MS)
-    )
+    seconds = stream_seconds(request)
+    polls = not cursor and seconds == 0 and conf.STREAM_RETRY_MS > 0 and is_buffered(request)
+    retry_ms = max(conf.STREAM_RETRY_MS, POLL_MS) if polls else conf.STREAM_RETRY_MS
+    outbox = Outbox(lambda: worker.clients.discard(outbox), sse.farewell(session.protocol_version, retry_ms))
     try:
         await (worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox))
     except UnknownStream:
@@ -83,7 +88,7 @@ async def get(request: HttpRequest) -> HttpResponseBase:
             HTTPStatus.BAD_REQUEST, f"Unknown {LAST_EVENT_HEADER}: that stream is not of this session, or has expired"
         )
     left = (session.expires_at - datetime.now(UTC)).total_seconds()
-    seconds = left if conf.STREAM_SECONDS is None else min(left, conf.STREAM_SECONDS)
+    seconds = left if seconds is None else min(left, seconds)
     # Something at once, for a client that waits for the headers: its own cursor where it knows such events, so that it
     # has one for this connection too.
     primed = sse.has_priming(session.protocol_version)
@@ -134,7 +139,9 @@ async def _serve_request(
 ) -> HttpResponseBase:
     worker = serving.worker
     served = ServedRequest(request, session.principal, default_operations(), session)
-    connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
+    connection = kernel.legacy_connection(
+        served, session.session_id, _channel(request, StandaloneChannel(worker, session))
+    )
     outbox = Outbox(
         lambda: worker.clients.discard(outbox), sse.farewell(connection.protocol_version, conf.STREAM_RETRY_MS)
     )
@@ -148,7 +155,7 @@ async def _serve_request(
         serving.lifespan_state,
         served,
         connection,
-        RequestChannel(worker, session, answer),
+        _channel(request, RequestChannel(worker, session, answer)),
         close_sse_stream=answer.release_client if answer.is_resumable else None,
         close_standalone_sse_stream=close_standalone,
     )
@@ -167,13 +174,20 @@ async def _take_notification(
             await worker.cancel(session.session_id, request_id)
         return
     served = ServedRequest(request, session.principal, default_operations(), session)
-    connection = kernel.legacy_connection(served, session.session_id, StandaloneChannel(worker, session))
+    connection = kernel.legacy_connection(
+        served, session.session_id, _channel(request, StandaloneChannel(worker, session))
+    )
     exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, kernel.NoChannel())
     await asyncio.shield(serving.begin(kernel.serve_notification(exchange, message)))
     if connection.initialized.is_set() and session.initialized_at is None:
         await run(default_operations().update(session, initialized_at=datetime.now(UTC)))
     else:
         await served.save()
+
+
+def _channel(request: HttpRequest, channel: SessionChannel) -> kernel.Channel:
+    """A channel as it can be used: an answer that leaves whole brings no question to the client before its end."""
+    return OneWayChannel(channel) if is_buffered(request) else channel
 
 
 async def _load_session(request: HttpRequest) -> Session | None:

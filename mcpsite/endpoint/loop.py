@@ -70,15 +70,23 @@ class ServingLoop:
         if self._started.done():
             self.worker.clients.close_all()
 
-    async def settle(self) -> None:
+    async def settle(self, seconds: float) -> None:
         """Wait for handlers whose clients were answered or left, and for what they have yet to tell and to write.
 
-        For a process that is frozen after each answer; at most ``SHUTDOWN_GRACE_SECONDS`` for each of these.
+        For a process that is frozen after each answer; at most ``seconds`` for each of these.
         """
         if self._handlers:
-            await asyncio.wait(list(self._handlers), timeout=conf.SHUTDOWN_GRACE_SECONDS)
-        await self.worker.drain(conf.SHUTDOWN_GRACE_SECONDS)
-        await self.recorder.flush(conf.SHUTDOWN_GRACE_SECONDS)
+            await asyncio.wait(list(self._handlers), timeout=seconds)
+        await self.worker.drain(seconds)
+        await self.recorder.flush(seconds)
+
+    async def give_up(self, seconds: float) -> None:
+        """Cancel what runs, and wait at most so long for its end: nothing of it may go on in another call's time."""
+        left = list(self._handlers)
+        for handler in left:
+            handler.cancel()
+        if left:
+            await asyncio.wait(left, timeout=seconds)
 
     async def close(self, by: float | None = None) -> None:
         """Let running handlers finish, leave the lifespan, and cancel what is left of either.

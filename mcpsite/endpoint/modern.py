@@ -7,6 +7,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     InboundLadderRejection,
@@ -22,18 +23,19 @@ from mcp_types import (
     RequestId,
 )
 
+from mcpsite.door.buffered import is_buffered
 from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import current_loop
-from mcpsite.endpoint.response import respond
+from mcpsite.endpoint.response import respond, stream_seconds
 from mcpsite.endpoint.serving import kernel, param_headers
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import TransientChannel
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.transient import TransientStream
 from mcpsite.endpoint.wire import sse
-from mcpsite.endpoint.wire.answers import accepted, error_answer
+from mcpsite.endpoint.wire.answers import accepted, encode, error_answer
 from mcpsite.endpoint.wire.messages import Message
 from sessions_dynamo.store.session_operations import default_operations
 
@@ -59,7 +61,13 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
     if isinstance(route, InboundLadderRejection):
         return _rejected(route, message.id)
     serving = await current_loop()
-    outbox = Outbox(lambda: left(), sse.farewell(route.protocol_version, conf.STREAM_RETRY_MS))
+    is_subscription = message.method == "subscriptions/listen"
+    seconds = stream_seconds(request) if is_subscription else None
+    farewell = sse.farewell(route.protocol_version, conf.STREAM_RETRY_MS)
+    if seconds == 0 and is_buffered(request):
+        # Ended by the server, and not lost: a client that lost it would listen again at once, and for ever.
+        farewell = sse.message(encode(_ended(message)))
+    outbox = Outbox(lambda: left(), farewell)
     answer = TransientStream(outbox)
     connection, channel = kernel.modern_connection(route), TransientChannel(answer)
     exchange = kernel.Exchange(serving.server, serving.lifespan_state, served, connection, channel)
@@ -82,14 +90,13 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
         serving.worker.clients.discard(outbox)
         handler.cancel()
 
-    is_subscription = message.method == "subscriptions/listen"
     return await respond(
         serving,
         outbox,
         answer.open,
         may_return=is_subscription,
         statuses=True,
-        seconds=conf.STREAM_SECONDS if is_subscription else None,
+        seconds=seconds,
     )
 
 
@@ -103,3 +110,9 @@ def _rejected(rejection: InboundLadderRejection, request_id: RequestId | None) -
         data=rejection.data,
         reason=_REASONS.get(rejection.code, f"JSON-RPC error {rejection.code}"),
     )
+
+
+def _ended(message: JSONRPCRequest) -> dict[str, object]:
+    """What ends a subscription (2026-07-28, "Subscriptions"): its result, which names it."""
+    result = {"_meta": {SUBSCRIPTION_ID_META_KEY: message.id}, "resultType": "complete"}
+    return {"jsonrpc": "2.0", "id": message.id, "result": result}

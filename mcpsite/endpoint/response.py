@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import JSONRPCError
 
+from mcpsite.door.buffered import is_buffered
 from mcpsite.door.event_stream import EventStream
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop
@@ -61,6 +63,14 @@ def stream(
     """
     serving.worker.clients.add(outbox, may_return=may_return)
     return EventStream(outbox.frames(conf.STREAM_KEEPALIVE_SECONDS, first, seconds=seconds), outbox.gone)
+
+
+def stream_seconds(request: HttpRequest) -> float | None:
+    """How long a GET or a subscription may stay open; ``None`` until either side ends."""
+    if conf.STREAM_SECONDS is None and is_buffered(request):
+        # The client would have the first of it with the last.
+        return 0.0
+    return conf.STREAM_SECONDS
 
 
 def _whole(item: Item, *, statuses: bool) -> HttpResponseBase:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.dataplane.connection import KEEP_ALIVE_SECONDS
 from sessions_dynamo.dataplane.driver import drive
 from sessions_dynamo.dataplane.plane import DataPlane
 from sessions_dynamo.operations import Operation
@@ -40,6 +41,17 @@ def start_plane_of_this_loop() -> None:
     Returns at once; what fails, the first request tries again and raises.
     """
     kept(plane_of_this_loop().start(), name="dataplane-start")
+
+
+def drop_stale_of_this_loop(seconds: float) -> None:
+    """Close the running loop's idle connections, if all of them idled for so long that DynamoDB may have closed them.
+
+    For a process that stood still: no timer ran, and what the other end said of its closing may have come to nobody.
+    """
+    if 0 <= seconds < KEEP_ALIVE_SECONDS:
+        return
+    for plane in _planes.get(asyncio.get_running_loop(), {}).values():
+        plane.drop_idle()
 
 
 async def close_planes_of_this_loop() -> None:

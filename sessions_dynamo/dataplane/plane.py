@@ -124,6 +124,11 @@ class DataPlane:
             await asyncio.sleep(pause)
             attempt += 1
 
+    def drop_idle(self) -> None:
+        """Close the connections that nothing uses: the next request opens one."""
+        if self._parts is not None:
+            self._parts.transport.drop_idle()
+
     async def close(self) -> None:
         """Close the connections and end what renews credentials; a request after it is a ``RuntimeError``."""
         self._closed = True

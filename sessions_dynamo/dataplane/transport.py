@@ -86,6 +86,12 @@ class Transport:
             raise Failure(kind(endpoint_url=self._url, error=exc)) from exc
         return received
 
+    def drop_idle(self) -> None:
+        """Close the connections that nothing uses."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abort()
+
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True

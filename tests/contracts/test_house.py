@@ -106,7 +106,7 @@ def _box(module: str) -> str:
         return "the endpoint's own ground"
     if rest[:1] == ["endpoint"]:
         return rest[1] if len(rest) > 1 and (ROOT / package / "endpoint" / rest[1]).is_dir() else "front"
-    return rest[0] if rest[:1] in (["try_it"], ["door"], ["blocking"]) else "root"
+    return rest[0] if rest[:1] in (["aws_lambda"], ["try_it"], ["door"], ["blocking"]) else "root"
 
 
 def test_every_room_and_every_arrow_of_the_picture_is_there() -> None:

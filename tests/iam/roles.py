@@ -19,9 +19,12 @@ Roles = tuple[str, ...]
 
 SAYS_NOTHING: Final = (
     "mcpsite.asgi",
+    "mcpsite.aws_lambda",
     "mcpsite.blocking",
+    "mcpsite.door.base_path",
     "mcpsite.door.short_door",
     "mcpsite.endpoint.access.origins",
+    "mcpsite.freezing",
     "mcpsite.lambda_handler",
     "mcpsite.lifespan",
     "mcpsite.static_files",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 15
 """What a verdict may take: it may be asked of another service."""
+
+_METADATA: Final = re.compile(r'(resource_metadata="?https?://[^/"\s]+)(/\.well-known/)')
 
 MAX_PRINCIPAL_CHARACTERS: Final = 512
 """Of a principal as it is; a longer one is known by its hash."""
@@ -51,7 +54,7 @@ async def own_auth(request: HttpRequest) -> HttpResponse | None:
         return _unavailable()
     user = admitted.get("user")
     if not isinstance(user, AuthenticatedUser):
-        return refusal.response
+        return _below_the_prefix(refusal.response, request.scope.get("root_path") or "")
     # Of this request's context, which its handler's begins as.
     auth_context_var.set(user)
     request.scope.update(admitted)  # type: ignore[attr-defined]  # The stubs take it for immutable.
@@ -90,6 +93,17 @@ class _Refusal:
 
 async def _no_body() -> Any:
     return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _below_the_prefix(refusal: HttpResponse, prefix: str) -> HttpResponse:
+    """A refusal whose metadata is where this site has it: what is before the prefix goes to somebody else.
+
+    RFC 9728, section 5.1: a client takes the URL that it is given, in place of the well-known one (section 3.1).
+    """
+    header = "WWW-Authenticate"
+    if prefix and refusal.has_header(header):
+        refusal[header] = _METADATA.sub(lambda match: f"{match[1]}{prefix}{match[2]}", refusal[header])
+    return refusal
 
 
 def _unavailable() -> HttpResponse:

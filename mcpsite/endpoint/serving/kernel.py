@@ -35,6 +35,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mcpsite.blocking.database import given_back
 from mcpsite.endpoint.serving.errors import error_data
+from mcpsite.endpoint.serving.one_way import CannotAsk
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.wire.answers import Reply
 from sessions_dynamo.dataplane.loops import run
@@ -182,9 +183,11 @@ async def serve_request(exchange: Exchange, message: JSONRPCRequest) -> Reply:
                 connection=exchange.connection,
                 lifespan_state=exchange.lifespan_state,
             )
+    except CannotAsk as exc:
+        reply: Reply = _refused(exchange, message, exc)
     except (Exception, SystemExit) as exc:
         # A handler that calls sys.exit() ends itself, not the loop that serves everybody.
-        reply: Reply = _error_reply(exchange, message, exc)
+        reply = _error_reply(exchange, message, exc)
     else:
         reply = JSONRPCResponse(jsonrpc="2.0", id=message.id, result=result)
         if message.method in _REMEMBERED and exchange.request.stored is not None:
@@ -239,8 +242,9 @@ def _error_reply(exchange: Exchange, message: JSONRPCRequest, exc: BaseException
     return JSONRPCError(jsonrpc="2.0", id=message.id, error=error)
 
 
-def _refused(exchange: Exchange, message: JSONRPCRequest, exc: StorageError) -> Reply:
-    """The reply where a handler succeeded and its changes could not be saved: a tool's error a model can act on."""
+def _refused(exchange: Exchange, message: JSONRPCRequest, exc: StorageError | CannotAsk) -> Reply:
+    """The reply where a handler did right, and its changes cannot be saved or its client not be asked: a tool's error
+    that a model can act on."""
     if message.method != "tools/call":
         return _error_reply(exchange, message, exc)
     result: dict[str, Any] = {"content": [{"type": "text", "text": str(exc)}], "isError": True}
