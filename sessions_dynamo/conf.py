@@ -57,11 +57,6 @@ class Setting(Generic[T]):
         return self if instance is None else self.of(settings)
 
     @property
-    def default(self) -> T:
-        """What it is where nothing sets it; not of a derived one."""
-        return self._default  # type: ignore[no-any-return]
-
-    @property
     def variables(self) -> tuple[str, ...]:
         """The variables of the environment that set it; the first wins."""
         return () if self.cast is None else tuple(filter(None, (self.name, self.alias)))
