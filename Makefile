@@ -22,7 +22,7 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean
+.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean templates
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -71,6 +71,10 @@ lock: $(VENV)/dev.stamp
 	$(BIN)/uv $(COMPILE) --extra embedded --extra postgresql pyproject.toml -o requirements.txt
 	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra postgresql pyproject.toml -o requirements-image.txt
 	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --extra postgresql --group dev pyproject.toml -o requirements-dev.txt
+
+# What deploy/ repeats of the code: tables, policies, alarms, dashboard.
+templates: $(VENV)/dev.stamp
+	$(BIN)/python -m deploy.write
 
 # The distribution as it would be published: built, checked, then installed in bare environments and used.
 release-check: $(VENV)/dev.stamp

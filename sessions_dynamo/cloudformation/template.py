@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sessions_dynamo import schema
-from sessions_dynamo.cloudformation import tables
+from sessions_dynamo.cloudformation import alarms, dashboard, tables
 from sessions_dynamo.cloudformation.tables import LOGICAL_IDS, Values
 from sessions_dynamo.tables.desired import Desired, InvalidDeclaration
 from sessions_dynamo.tables.names import NamedTable
@@ -21,6 +21,10 @@ REFERENCES: Final = Values(
 
 _DESCRIPTION: Final = (
     "Both DynamoDB tables of MCP sessions, as manage.py dynamodb_setup makes them. They stay when the stack goes."
+)
+_MONITORING: Final = (
+    "Alarms and a dashboard of MCP sessions. They need METRICS=emf or put, and for the age of backups manage.py"
+    " dynamodb_status --emf once a day."
 )
 _NAME_PATTERN: Final = "[A-Za-z0-9_.-]{3,255}"
 _ENVIRONMENT_PATTERN: Final = r"[A-Za-z0-9 _.:/=+@-]{1,256}"
@@ -91,3 +95,14 @@ def _what(table: schema.Table) -> str:
 
 def _output(description: str, value: Mapping[str, Any]) -> dict[str, Any]:
     return {"Description": description, "Value": dict(value)}
+
+
+def monitoring(both: Sequence[NamedTable], environment: str) -> dict[str, Any]:
+    """A whole template of the alarms and the dashboard, for tables of these names by default; JSON-ready."""
+    return {
+        "AWSTemplateFormatVersion": FORMAT_VERSION,
+        "Description": _MONITORING,
+        "Parameters": parameters(both, environment) | alarms.parameters(),
+        "Conditions": alarms.conditions(),
+        "Resources": alarms.resources() | dashboard.resources(),
+    }

@@ -14,7 +14,7 @@ from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.host import IDLE_FACTOR
 from mcpsite.endpoint.streams.outbox import MAX_FRAMES
 from mcpsite.endpoint.streams.worker import Worker
-from sessions_dynamo import schema
+from sessions_dynamo import metrics, schema
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.session_items import Session
@@ -285,7 +285,7 @@ async def test_it_ends_once_for_all_who_come_back(
     session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(followed.metrics, "count", lambda name, *_, **__: counted.append(name))
+    monkeypatch.setattr(metrics, "count", lambda name, *_, **__: counted.append(name))
     stream_id = stream_of_another(store, session, 0, lease=0.2)
     async with workers(3) as all_of_them:
         backs = [

@@ -1,0 +1,144 @@
+"""``deploy/sam/template.yaml``: its own linter and translator take it, and what they make of it is what was meant."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from sessions_dynamo.cloudformation.alarms import ALARMS
+from tests.deploy.templates import DEPLOY, lint, load, references, translated
+from tests.iam import policies
+
+TEMPLATE = "sam/template.yaml"
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    """As it is written."""
+    return load(TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def stack(template: dict[str, Any]) -> dict[str, Any]:
+    """What CloudFormation is given."""
+    return translated(copy.deepcopy(template))
+
+
+@pytest.fixture(scope="module")
+def resources(stack: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = stack["Resources"]
+    return found
+
+
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+
+
+def test_the_linter_has_no_word_to_say() -> None:
+    """It translates the template itself, and looks at what came of it."""
+    assert lint((DEPLOY / TEMPLATE).read_text()) == []
+
+
+def test_every_name_is_there_and_every_parameter_is_used(stack: dict[str, Any], template: dict[str, Any]) -> None:
+    used = references(stack["Resources"]) | references(stack["Conditions"]) | references(stack["Outputs"])
+
+    assert used <= stack["Parameters"].keys() | stack["Resources"].keys()
+    assert template["Parameters"].keys() <= used
+    conditions = {resource.get("Condition") for resource in stack["Resources"].values()} - {None}
+    assert conditions <= stack["Conditions"].keys()
+
+
+def test_a_version_is_published_with_its_snapshot_and_only_the_alias_is_called(resources: dict[str, Any]) -> None:
+    function = resources["Function"]["Properties"]
+    ((name, alias),) = of_type(resources, "AWS::Lambda::Alias").items()
+    ((version, _),) = of_type(resources, "AWS::Lambda::Version").items()
+
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert (function["Runtime"], function["Handler"]) == ("python3.13", "mcpsite.lambda_handler.handler")
+    assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
+    called = {"Ref": name}
+    assert [rule["Targets"][0]["Arn"] for rule in of_type(resources, "AWS::Events::Rule").values()] == [called] * 2
+    permissions = of_type(resources, "AWS::Lambda::Permission").values()
+    assert [permission["FunctionName"] for permission in permissions] == [called] * 5
+    assert resources["HttpApi"]["Properties"]["Target"] == called
+    assert resources["FunctionUrl"]["Properties"]["Qualifier"] == alias["Name"]
+    assert resources["FunctionUrl"]["DependsOn"] == name
+
+
+def test_a_change_of_the_environment_is_a_version_of_its_own(template: dict[str, Any]) -> None:
+    def version(**variables: str) -> str:
+        changed = copy.deepcopy(template)
+        changed["Resources"]["Function"]["Properties"]["Environment"]["Variables"] |= variables
+        return next(iter(of_type(translated(changed)["Resources"], "AWS::Lambda::Version")))
+
+    assert version() == version()
+    assert version() != version(LOG_LEVEL="DEBUG")
+
+
+def test_schedules_run_the_commands_that_the_function_allows(resources: dict[str, Any]) -> None:
+    rules = of_type(resources, "AWS::Events::Rule").values()
+
+    assert {rule["ScheduleExpression"]: json.loads(rule["Targets"][0]["Input"]) for rule in rules} == {
+        "rate(1 hour)": {"command": "sessions_expire", "arguments": []},
+        "rate(1 day)": {"command": "dynamodb_status", "arguments": ["--emf"]},
+    }
+
+
+def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
+    doors = {
+        name: resource["Condition"]
+        for name, resource in resources.items()
+        if name.startswith(("FunctionUrl", "HttpApi"))
+    }
+
+    assert doors == {
+        "FunctionUrl": "HasFunctionUrl",
+        "FunctionUrlPermission": "HasFunctionUrl",
+        "FunctionUrlInvokePermission": "HasFunctionUrl",
+        "HttpApi": "HasHttpApi",
+        "HttpApiPermission": "HasHttpApi",
+    }
+    # Since October 2025 a function URL needs both.
+    actions = [resources[f"FunctionUrl{what}Permission"]["Properties"]["Action"] for what in ("", "Invoke")]
+    assert actions == ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"]
+
+
+def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(resources: dict[str, Any]) -> None:
+    role = resources["FunctionRole"]["Properties"]
+    allowed = {
+        (statement["Sid"], action)
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in statement["Action"]
+    }
+
+    wanted = {
+        (statement.sid, action)
+        for name in ("serve", "schedule")
+        for statement in policies.statements(name)
+        for action in statement.actions
+    }
+    assert allowed == wanted
+    (managed,) = role["ManagedPolicyArns"]
+    assert managed.endswith("AWSLambdaBasicExecutionRole")
+
+
+def test_tables_and_alarms_are_those_of_the_code(resources: dict[str, Any]) -> None:
+    printed = load("cloudformation/tables.json")["Resources"]
+    monitored = load("cloudformation/monitoring.json")["Resources"]
+
+    assert {name: resources[name] for name in printed} == printed
+    assert {name: resources[name] for name in monitored} == monitored
+    assert {alarm.logical_id for alarm in ALARMS} | {"FunctionErrorsAlarm"} == of_type(
+        resources, "AWS::CloudWatch::Alarm"
+    ).keys()
+
+
+def test_only_the_tables_outlive_the_stack(resources: dict[str, Any]) -> None:
+    kept = {name for name, resource in resources.items() if resource.get("DeletionPolicy") == "Retain"}
+
+    # A version that CloudFormation keeps goes with its function.
+    assert {name for name in kept if not name.startswith("FunctionVersion")} == {"SessionsTable", "EventsTable"}
