@@ -90,6 +90,11 @@ conformance: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 clients: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m tests.clients.run $(ARGS)
 
+# The function in AWS's emulator and behind AWS's adapter; it builds both, with Go and Rust, which takes minutes.
+.PHONY: lambda
+lambda: $(VENV)/dev.stamp
+	TEST_LAMBDA=true $(BIN)/python -m pytest tests/aws_lambda tests/mcpsite/aws_lambda $(ARGS)
+
 servers: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.servers.run --write $(ARGS)
 

@@ -19,15 +19,16 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or "2")
 # sends a request down a connection that is being closed here.
 keepalive = 75
 
-# A worker beats from a thread of its own, whatever its handlers do; only a process that stands still misses this.
-timeout = 30
+# A worker beats from a thread of its own, whatever its handlers do; only a process that stands still misses this. In
+# a Lambda function all stand still between two requests, and the master would kill the worker that it wakes up with.
+timeout = 0 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else 30
 # Open streams are told at once; requests in flight get 70 % of this after SIGTERM, the application's shutdown 20 %.
 # Whatever stops the process must wait longer before SIGKILL: an ECS task's stopTimeout is 30 by default.
 graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT") or "25")
 
-# The heartbeat file: /tmp may be on a disk that stalls.
+# The heartbeat file: /tmp may be on a disk that stalls. A Lambda function has nothing else.
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
+worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else None
 
 # Its default path is the same for every gunicorn of a user, and nothing here uses it.
 control_socket_disable = True

@@ -58,10 +58,7 @@ class SettledAnswers:
 
         async def settled(message: Any) -> None:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                if body := message.get("body"):
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
                 await self._thaw.settle(self._seconds)
-                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         await self._application(scope, receive, settled)

@@ -14,6 +14,7 @@ IN_TURN: Final = "in turn"
 ALONE: Final = "alone"
 
 TURNS: Final = (
+    "aws_lambda",
     "browser",
     "clients",
     "conformance",
