@@ -120,7 +120,8 @@ def _help_of(parser: argparse.ArgumentParser, sub: str) -> str:
 def _sentences(words: str) -> str:
     """As Markdown: options and variables as code, and no mark of it in the rest."""
     parts = _CODE.split(" ".join(words.split()))
-    return "".join(code(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
+    text = "".join(code(part) if number % 2 else _plain(part) for number, part in enumerate(parts))
+    return text.replace("'`", "`").replace("`'", "`")
 
 
 def _plain(words: str) -> str:

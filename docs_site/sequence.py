@@ -12,10 +12,10 @@ from html import escape
 from itertools import pairwise
 from typing import Any, Final
 
-CHARACTER: Final = 7.2
+CHARACTER: Final = 6.5
 """Pixels of a character, generously: a text that is narrower than its place looks right."""
-LINE: Final = 17
-MARGIN, BOX, GAP = 16, 34, 130
+LINE: Final = 16
+MARGIN, BOX, GAP = 4, 32, 110
 
 _PARTICIPANT: Final = re.compile(r"(?:participant|actor) (\w+)(?: as (.+))?")
 _MESSAGE: Final = re.compile(r"(\w+)(-->>|->>|--x|-x)(\w+): (.+)")
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def width(self) -> float:
-        return max(map(len, self.lines)) * CHARACTER + 28
+        return max(map(len, self.lines)) * CHARACTER + 22
 
 
 def fence(source: str, language: str, css_class: str, options: Any, md: Any, **_: Any) -> str:
@@ -92,7 +92,7 @@ def _column(names: dict[str, str], name: str) -> int:
 
 
 def _half(name: str) -> float:
-    return max(len(name) * CHARACTER + 24, 90) / 2
+    return max(len(name) * CHARACTER + 24, 84) / 2
 
 
 def _columns(names: Sequence[str], rows: Sequence[Row]) -> list[float]:
@@ -102,7 +102,7 @@ def _columns(names: Sequence[str], rows: Sequence[Row]) -> list[float]:
         begin, end = sorted((row.begin, row.end))
         if not row.arrow and begin == end:
             for beside in ((begin - 1, begin), (begin, begin + 1)):
-                needed[beside] = max(needed.get(beside, 0), row.width / 2 + 20)
+                needed[beside] = max(needed.get(beside, 0), row.width / 2 + 12)
             continue
         if begin == end:
             end = begin + 1

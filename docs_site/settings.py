@@ -77,7 +77,8 @@ def variables() -> dict[str, Variable]:
     read = [*read_by(SITE), *read_by(GUNICORN), *read_by(ROOT / "sessions_dynamo" / "conf.py")]
     read += [Variable(name, "str") for name in AWS_VARIABLES]
     for variable in read:
-        found.setdefault(variable.name, variable)
+        if variable.name not in found or not found[variable.name].kind:
+            found[variable.name] = variable
     return found
 
 
@@ -125,7 +126,8 @@ def text() -> str:
     parts: list[str] = []
     for part in re.split(r"((?:^\|.*\n)+)", _section(), flags=re.MULTILINE):
         if not part.startswith("|"):
-            parts.append(_moved(part))
+            heading = re.match(r"\n*([A-Za-z ]+)[^\n]*:\n*$", part)
+            parts.append((f"\n## {heading[1].strip().capitalize()}\n" if heading else "") + _moved(part))
             continue
         names = re.findall(r"^\| `([A-Z_0-9]+)` \|", part, re.MULTILINE)
         parts.append(table(("variable", "type", "default", "meaning"), [_row(known[name]) for name in names]))

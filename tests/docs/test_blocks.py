@@ -7,6 +7,8 @@ that starts no site of its own shares one, with empty tables, whose endpoint and
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import tomllib
 import types
@@ -19,6 +21,8 @@ from typing import Any, Final
 import boto3
 import pytest
 import yaml
+from botocore import xform_name
+from botocore.session import get_session
 from pytest_django import Settings
 
 from sessions_dynamo.client import EMBEDDED_REGION
@@ -124,6 +128,28 @@ def test_shell_blocks_are_well_formed(fence: Fence) -> None:
 @pytest.mark.parametrize("fence", _every("python"))
 def test_python_blocks_are_well_formed(fence: Fence) -> None:
     compile(fence.text, fence.where, "exec")
+
+
+AWS_EVERYWHERE: Final = {"--endpoint-url", "--region", "--profile", "--output", "--query", "--cli-input-json"}
+"""Options of the AWS CLI itself."""
+
+
+@pytest.mark.parametrize("fence", [one for one in _every("bash") if "\naws " in f"\n{one.values[0].text}"])
+def test_the_aws_cli_has_the_commands_and_options(fence: Fence) -> None:
+    for service, command, *rest in _aws_commands(fence.text):
+        model = get_session().get_service_model(service)
+        operations = {xform_name(name, "-"): name for name in model.operation_names}
+        assert command in operations, f"aws {service} has no {command}"
+        shape = model.operation_model(operations[command]).input_shape
+        options = {f"--{xform_name(name, '-')}" for name in (shape.members if shape else ())}
+        given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert given <= options | AWS_EVERYWHERE, f"aws {service} {command}"
+
+
+def _aws_commands(script: str) -> Iterator[list[str]]:
+    """The words behind ``aws`` of each of its commands; one goes on behind a backslash, and in a quoted text."""
+    lines = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace("\n", " "), script.replace("\\\n", " ")).splitlines()
+    yield from (shlex.split(line, comments=True)[1:] for line in lines if line.startswith("aws "))
 
 
 @pytest.mark.parametrize("fence", _every(*PARSERS))

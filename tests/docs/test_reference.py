@@ -13,6 +13,7 @@ from sessions_dynamo import schema
 from sessions_dynamo.conf import AppSettings
 from sessions_dynamo.reading.item_kinds import SessionsKind
 from sessions_dynamo.schema import EventKind
+from sessions_dynamo.upkeep.pricing import PRICES
 
 DECLARED = [s for s in (*AppSettings.declared(), *EndpointSettings.declared()) if s.variables]
 
@@ -112,3 +113,15 @@ def test_links_of_the_repository_lead_to_pages_or_name_the_file() -> None:
     )
     assert for_site("[a](../deploy/iam/README.md)", "docs/setup.md", "setup.md") == "[a](reference/policies.md)"
     assert for_site("[a](serve.json)", "deploy/iam/README.md", PAGES["deploy/iam/README.md"]) == "[a](#serve)"
+
+
+def test_where_provisioned_capacity_is_cheaper_is_what_the_prices_say() -> None:
+    said = re.search(r"in `([\w-]+)` from some (\d+) % average use", (ROOT / "docs" / "capacity.md").read_text())
+    assert said
+    prices = PRICES[said[1]]
+    for requests, capacity in (
+        (prices.read_requests, prices.read_capacity),
+        (prices.write_requests, prices.write_capacity),
+    ):
+        # A unit of capacity serves a request a second; a consistent read of 4 KB is one unit either way.
+        assert round(100 * capacity / (requests * 3600 / 1_000_000)) == int(said[2])
