@@ -81,6 +81,7 @@ SLOW = frozenset(
         "sessions_dynamo/test_embedded.py",
         "sessions_dynamo/transfer/test_exports.py",
         "sessions_dynamo/upkeep/test_expiry.py",
+        "mcpsite/aws_lambda/test_cold.py",
         "mcpsite/endpoint/streams/test_model.py",
         "mcpsite/endpoint/streams/test_worker.py",
         "mcpsite/endpoint/test_exact_values.py",

@@ -11,12 +11,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from pytest_django import Settings
 
-from tests.engines import on_moto
 from tests.mcpsite.aws_lambda.conftest import Handler
 from tests.mcpsite.aws_lambda.events import CONTEXT, FRONTS, HOST, Event, Front, alb, cookies, http_api, received, rest
 from tests.mcpsite.peers import LegacyPeer, ModernPeer, Send
 
-pytestmark = [pytest.mark.usefixtures("dynamodb"), on_moto]
+pytestmark = pytest.mark.usefixtures("dynamodb")
 each_front = pytest.mark.parametrize("front", FRONTS, ids=str)
 
 

@@ -1,61 +1,43 @@
-"""The site as a Lambda function behind an HTTP API, a function URL or an ALB."""
+"""What a function that answers whole does, whatever front door is before it."""
 
 from __future__ import annotations
 
-from base64 import b64decode
-from collections.abc import Mapping
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import pytest
-from django.test import override_settings
+from pytest_django import Settings
 
-from tests.mcpsite.peers import Answer, LegacyPeer
+from mcpsite.aws_lambda.function import UnknownEvent
+from mcpsite.door.buffered import in_buffered_function
+from sessions_dynamo import metrics
+from tests.mcpsite.aws_lambda.conftest import Handler
+from tests.mcpsite.aws_lambda.events import CONTEXT, Front, alb, cookies, http_api, received, rest
+from tests.mcpsite.peers import ENVELOPE, LegacyPeer, ModernPeer, Send
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+pytestmark = pytest.mark.usefixtures("dynamodb")
 
-CONTEXT = SimpleNamespace(function_name="sessions", aws_request_id="6bc28136-xmpl", memory_limit_in_mb="512")
-
-
-def _send(method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """One event of payload format 2.0."""
-    # A production start would refuse the tests' settings.
-    with override_settings(DEBUG=True):
-        from mcpsite.lambda_handler import handler
-
-    event = {
-        "version": "2.0",
-        "rawPath": "/mcp",
-        "rawQueryString": "",
-        "headers": {"host": "testserver", "content-length": str(len(body)), **headers},
-        "requestContext": {
-            "http": {"method": method, "path": "/mcp", "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7"}
-        },
-        "body": body.decode(),
-        "isBase64Encoded": False,
-    }
-    answer: dict[str, Any] = handler(event, CONTEXT)
-    content = b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"].encode()
-    return Answer(answer["statusCode"], _titled(answer["headers"]), content)
-
-
-def _titled(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.title(): value for name, value in headers.items()}
+HTTP: Final = Front("http-api", "", http_api())
+STREAM: Final = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture
-def peer(dynamodb: DynamoDBClient) -> LegacyPeer:
-    return LegacyPeer(_send).connect()
+def send(behind: Callable[[Front], Send]) -> Send:
+    return behind(HTTP)
 
 
-def test_a_session_lives_from_one_invocation_to_the_next(peer: LegacyPeer) -> None:
-    assert peer.call("store_app_state", key="colour", data="blue").data["stored"] is True
-    assert peer.call("get_app_state", key="colour").data["data"] == "blue"
+@pytest.fixture
+def streams_server(settings: Settings) -> None:
+    settings.MCP_SERVER = "tests.aws_lambda.servers:mcp"
 
 
-def test_a_tool_tells_where_it_ran(peer: LegacyPeer) -> None:
-    executed = peer.call("lambda_operation", operation="resize", input=None).data
+def test_a_tool_tells_where_it_ran(send: Send) -> None:
+    executed = LegacyPeer(send).connect().call("lambda_operation", operation="resize", input=None).data
     assert executed["runtime"] == {
         "function_name": "sessions",
         "request_id": "6bc28136-xmpl",
@@ -63,8 +45,216 @@ def test_a_tool_tells_where_it_ran(peer: LegacyPeer) -> None:
     }
 
 
-def test_a_stream_replays_and_closes(peer: LegacyPeer, settings: Any) -> None:
-    settings.STREAM_SECONDS = 0
-    answer = peer.send("GET", b"", {**peer.headers, "Accept": "text/event-stream"})
+# --- Streams ------------------------------------------------------------------------------------------------------
+
+
+def test_a_get_ends_at_once_and_asks_to_come_back_seldom(send: Send) -> None:
+    peer = LegacyPeer(send).connect()
+    answer = peer.send("GET", b"", {**peer.headers, **STREAM})
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.content.endswith(b"retry: 30000\n\n")
+
+
+def test_how_long_a_get_waits_can_be_set(send: Send, settings: Settings) -> None:
+    settings.STREAM_SECONDS = 0.2
+    peer = LegacyPeer(send).connect()
+    assert peer.send("GET", b"", {**peer.headers, **STREAM}).content.endswith(b"retry: 1000\n\n")
+
+
+def test_progress_comes_with_the_answer_and_again_to_who_resumes(send: Send, streams_server: None) -> None:
+    peer = LegacyPeer(send).connect()
+    params = {"name": "count", "arguments": {"last": 3}, "_meta": {"progressToken": "p"}}
+    answer = peer.request("tools/call", params)
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.content.count(b"notifications/progress") == 3
+    assert answer.result["content"][0]["text"] == "counted to 3"
+
+    first = answer.content.split(b"\n", 1)[0].removeprefix(b"id: ").decode()
+    again = peer.send("GET", b"", {**peer.headers, **STREAM, "Last-Event-ID": first})
+    assert again.content.count(b"notifications/progress") == 3
+    assert again.result == answer.result
+
+
+def test_a_subscription_is_acknowledged_and_ended(send: Send) -> None:
+    peer = ModernPeer(send)
+    wanted = {"notifications": {"toolsListChanged": True}, "_meta": ENVELOPE}
+    answer = peer.request("subscriptions/listen", wanted)
+    frames = [json.loads(line[6:]) for line in answer.content.splitlines() if line.startswith(b"data: ")]
+    acknowledged, ended = frames
+    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+    assert ended["id"] == acknowledged["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"]
+    assert ended["result"]["resultType"] == "complete"
+    assert ended["result"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": ended["id"]}
+
+
+def test_a_tool_that_would_ask_its_client_is_told_what_to_use_instead(send: Send, streams_server: None) -> None:
+    peer = LegacyPeer(send).connect()
+    refused = peer.call("ask", question="Which colour?")
+    assert refused.failed
+    assert refused.text.startswith("This server cannot ask its client (elicitation/create) while a call runs")
+    assert "2026-07-28" in refused.text
+    assert "docs/lambda.md" in refused.text
+
+
+def test_a_client_without_sessions_is_asked_between_two_rounds(send: Send, settings: Settings) -> None:
+    settings.MCP_SERVER = "tests.live.servers_for_streams:mcp"
+    capable = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    peer = ModernPeer(send)
+    params = {"name": "paint", "arguments": {"what": "a wall"}, "_meta": capable}
+    asked = peer.request("tools/call", params).result
+    assert asked["resultType"] == "input_required"
+    (name,) = asked["inputRequests"]
+    answers = {name: {"action": "accept", "content": {"colour": "blue"}}}
+    again = {**params, "inputResponses": answers, "requestState": asked["requestState"]}
+    assert "blue" in peer.request("tools/call", again).result["content"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_buffered"),
+    [
+        ({}, False),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "sessions"}, True),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "sessions", "AWS_LWA_INVOKE_MODE": "buffered"}, True),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "sessions", "AWS_LWA_INVOKE_MODE": "RESPONSE_STREAM"}, False),
+    ],
+)
+def test_what_tells_that_a_server_answers_whole(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_buffered: bool
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert in_buffered_function() is is_buffered
+
+
+# --- The function's time ------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_outlasts_its_function_answers_and_leaves_nothing_running(
+    handler: Handler, send: Send, streams_server: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = LegacyPeer(send).connect()
+    short = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: 1000})
+    body = json.dumps(peer.message("tools/call", {"name": "sleep", "arguments": {"seconds": 60}})).encode()
+    event, _ = HTTP.ask(
+        "POST",
+        "/mcp",
+        body,
+        {**peer.headers, "Content-Type": "application/json", "Accept": "application/json, text/event-stream"},
+    )
+    answer = received(handler(event, short))
+    assert answer.status == 504
+    assert "ended after 1 s" in answer.error["message"]
+    assert "the function's time was over" in caplog.text
+
+    async def left() -> list[str]:
+        return [task.get_name() for task in asyncio.all_tasks() if "serve" in repr(task.get_coro())]
+
+    assert asyncio.get_event_loop_policy().get_event_loop().run_until_complete(left()) == []
+    assert peer.request("ping").status == 200
+
+
+# --- Answers ------------------------------------------------------------------------------------------------------
+
+
+Site = Callable[[Any, Any, Any], Any]
+
+
+@pytest.fixture
+def answering(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the site answer with these headers and this body."""
+
+    def be(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        async def site(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        monkeypatch.setattr(handler, "_site", site)
+
+    return be
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "is_text"),
+    [
+        (b"application/json", None, True),
+        (b"text/html; charset=utf-8", None, True),
+        (b"text/css", b"gzip", False),
+        (b"font/woff2", None, False),
+        (b"text/plain; charset=latin-1", None, False),
+    ],
+)
+def test_a_body_that_is_no_text_goes_as_base64(
+    handler: Handler, answering: Callable[..., None], kind: bytes, encoding: bytes | None, is_text: bool
+) -> None:
+    body = "ä".encode() if is_text else b"\xe4\x1f"
+    answering([(b"content-type", kind), *([(b"content-encoding", encoding)] if encoding else [])], body)
+    event, _ = HTTP.ask("GET", "/x")
+    result = handler(event, CONTEXT)
+    assert result["isBase64Encoded"] is not is_text
+    assert received(result).content == body
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_cookies_by_a_balancer(handler: Handler, answering: Callable[..., None], many: bool) -> None:
+    answering([(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"set-cookie", b"c=3"), (b"vary", b"x")], b"")
+    event, _ = Front("alb", "", alb(many=many)).ask("GET", "/x")
+    result = handler(event, CONTEXT)
+    assert sorted(cookies(result)) == ["a=1", "b=2", "c=3"]
+    assert result["statusDescription"] == "200 OK"
+
+
+@pytest.mark.parametrize(("front", "size"), [(HTTP, 6_000_001), (Front("alb", "", alb(many=True)), 1_000_001)])
+def test_an_answer_that_no_function_carries_says_so(
+    handler: Handler, answering: Callable[..., None], front: Front, size: int
+) -> None:
+    answering([(b"content-type", b"application/json")], b"1" * size)
+    event, _ = front.ask("GET", "/x")
+    answer = received(handler(event, CONTEXT))
+    assert answer.status == 500
+    assert f"The answer has {size:,} bytes" in answer.error["message"]
+
+
+def test_a_site_that_fails_is_a_500_and_the_log_has_why(
+    handler: Handler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def site(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("no reason")
+
+    monkeypatch.setattr(handler, "_site", site)
+    event, _ = Front("rest", "/prod", rest("prod")).ask("GET", "/x")
+    answer = received(handler(event, CONTEXT))
+    assert (answer.status, answer.error["message"]) == (500, "Internal server error")
+    assert "no reason" in caplog.text
+
+
+# --- Other events -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{}, {"Records": []}, [], "text", None, {"requestContext": {"eventType": "CONNECT", "connectionId": "x"}}],
+)
+def test_an_event_that_is_not_answered(handler: Handler, event: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UnknownEvent, match="This function answers HTTP requests of API Gateway") as refused:
+        handler(event, CONTEXT)
+    assert refused.value.__cause__ is None
+    assert [record.levelno for record in caplog.records if record.name.startswith("mcpsite")] == [logging.ERROR]
+
+
+@pytest.fixture
+def output(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What the process writes, with metrics on."""
+    settings.METRICS = "emf"
+    output = io.StringIO()
+    monkeypatch.setattr("sessions_dynamo.metrics.emf.sys", SimpleNamespace(stdout=output))
+    metrics.flush()
+    yield output
+    metrics.flush()
+
+
+def test_metrics_are_written_before_the_answer_leaves(send: Send, output: io.StringIO) -> None:
+    peer = LegacyPeer(send).connect()
+    peer.call("store_app_state", key="colour", data="blue")
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert sum(line.get("ToolCalls", 0) for line in lines if "Tool" not in line) == 1

@@ -93,6 +93,14 @@ def test_a_refusal_is_the_sdks(tokens: Verifier, issued: dict[str, Any] | None, 
     assert f'resource_metadata="http://testserver{METADATA}"' in ours.headers["WWW-Authenticate"]
 
 
+def test_below_a_prefix_a_refusal_names_what_is_served_there() -> None:
+    """An API's stage: what is before it in a URL is another API's, or nobody's."""
+    refused = site.request("POST", "/prod/mcp", b"{}", JSON_HEADERS, root_path="/prod")
+    assert refused.status == 401
+    assert f'resource_metadata="http://testserver/prod{METADATA}"' in refused.headers["WWW-Authenticate"]
+    assert site.request("GET", f"/prod{METADATA}", root_path="/prod").status == 200
+
+
 def test_the_metadata_that_a_refusal_names_is_served() -> None:
     found = site.request("GET", METADATA, headers={"Origin": "http://inspector.example.com"})
     assert found.status == 200
