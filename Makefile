@@ -22,13 +22,16 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean templates
+.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean templates reset
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
 	$(BIN)/python manage.py runserver $(ADDRPORT)
 
 install: $(VENV)/run.stamp
+# The tables of the embedded DynamoDB alone: staff accounts and tokens are in db.sqlite3.
+reset: $(VENV)/run.stamp
+	$(BIN)/python manage.py embedded_reset
 
 test: $(VENV)/dev.stamp $(if $(shell command -v npm),$(NODE_MODULES)/.stamp,no-npm)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -129,6 +129,8 @@ class AppSettings(Settings):
     )
     """A server in memory beside runserver, for development."""
     DYNAMODB_EMBEDDED_PORT = Setting(int, 8063)
+    DYNAMODB_EMBEDDED_DATA = Setting(str, ".data")
+    """The folder that keeps its tables, from the project's own; ``off``: in memory only."""
     DYNAMODB_PAGE_SECONDS = Setting(float, 2.0)
     """A staff page waits so long for an answer, besides a second to connect: within 3 s it says that there is none."""
 

@@ -1,7 +1,7 @@
 """The DynamoDB of development: moto's server on loopback, in the memory of the process that started it.
 
 ``manage.py runserver`` starts it under DEBUG; every other process reaches it through ``client.py``. moto is imported
-here only, and only when a server starts.
+here and in ``embedded_data``, which keeps the tables in files, and only when a server starts.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import http.client
 import logging
 import socket
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -22,14 +24,16 @@ from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from werkzeug.serving import BaseWSGIServer
 
 LOOPBACK = "127.0.0.1"
 _IDENTITY_PATH = "/sessions-dynamo"
 _IDENTITY = b"embedded DynamoDB of sessions_dynamo"
+_READS: Final = ("BatchGet", "Describe", "Get", "List", "Query", "Scan")
+"""How the actions begin that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,22 @@ class EmbeddedServer:
     port: int
     _server: BaseWSGIServer
     _thread: threading.Thread
+    _requests: _OneAtATime
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def writes(self) -> int:
+        """How many requests so far may have changed something."""
+        return self._requests.writes
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let every request wait: what is read meanwhile is of one moment."""
+        with self._requests.lock:
+            yield
 
     def close(self) -> None:
         """Stop accepting connections; the data stays in memory until the process ends."""
@@ -50,14 +66,15 @@ class EmbeddedServer:
         self._thread.join()
 
 
-def start() -> EmbeddedServer | None:
+def start(before: Callable[[], object] | None = None) -> EmbeddedServer | None:
     """Serve at ``DYNAMODB_EMBEDDED_PORT``; ``None`` when another ``runserver`` already does.
 
-    Raises ``StorageUnavailable`` when something else holds the port or moto is not installed,
-    ``ImproperlyConfigured`` without DEBUG.
+    ``before`` is called when the port is this process's own and before the first request is answered. Raises
+    ``StorageUnavailable`` when something else holds the port or moto is not installed, ``ImproperlyConfigured`` without
+    DEBUG, and what ``before`` raises.
     """
     try:
-        return serve(conf.DYNAMODB_EMBEDDED_PORT)
+        listener = _bind(conf.DYNAMODB_EMBEDDED_PORT)
     except OSError as exc:
         if is_running():
             return None
@@ -65,6 +82,8 @@ def start() -> EmbeddedServer | None:
             f"The embedded DynamoDB cannot listen on {LOOPBACK}:{conf.DYNAMODB_EMBEDDED_PORT} ({exc.strerror}):"
             " stop the program that holds the port, or set DYNAMODB_EMBEDDED_PORT to a free one."
         ) from exc
+    with listener:
+        return _serve(listener, before)
 
 
 def is_running() -> bool:
@@ -84,20 +103,33 @@ def serve(port: int) -> EmbeddedServer:
 
     Raises ``OSError`` when the port is taken, ``StorageUnavailable`` where moto is not installed.
     """
+    with _bind(port) as listener:
+        return _serve(listener)
+
+
+def _bind(port: int) -> socket.socket:
+    """A socket of ours rather than werkzeug's own, which ends the process when the port is taken."""
     if not settings.DEBUG:
         raise ImproperlyConfigured(
-            "The embedded DynamoDB has no access control and keeps nothing: it runs only with DEBUG=true."
-            " Set DYNAMODB_EMBEDDED=false."
+            "The embedded DynamoDB has no access control: it runs only with DEBUG=true. Set DYNAMODB_EMBEDDED=false."
         )
-    # Ours rather than werkzeug's own socket: it ends the process when the port is taken.
-    with socket.create_server((LOOPBACK, port), backlog=128) as listener:
-        server = _make_server(listener)
+    return socket.create_server((LOOPBACK, port), backlog=128)
+
+
+def _serve(listener: socket.socket, before: Callable[[], object] | None = None) -> EmbeddedServer:
+    server, requests = _make_server(listener)
+    try:
+        if before:
+            before()
+    except BaseException:
+        server.server_close()
+        raise
     thread = threading.Thread(target=server.serve_forever, name="embedded-dynamodb", daemon=True)
     thread.start()
-    return EmbeddedServer(server.port, server, thread)
+    return EmbeddedServer(server.port, server, thread, requests)
 
 
-def _make_server(listener: socket.socket) -> BaseWSGIServer:
+def _make_server(listener: socket.socket) -> tuple[BaseWSGIServer, _OneAtATime]:
     try:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
@@ -115,18 +147,23 @@ def _make_server(listener: socket.socket) -> BaseWSGIServer:
     _mend_transactions()
     # Flask's line and traceback for what moto cannot do stay; they are how one learns of it.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    application = _OneAtATime(DomainDispatcherApplication(create_backend_app))
     host, port = listener.getsockname()
-    return make_server(
+    server = make_server(
         host, port, application, threaded=True, request_handler=QuietRequestHandler, fd=listener.fileno()
     )
+    return server, application
 
 
-def _one_at_a_time(application: Callable[[WSGIEnvironment, StartResponse], Any]) -> WSGIApplication:
-    """Serialise requests, because moto loses updates when its threads race; and refuse what a web page could send."""
-    lock = threading.Lock()
+class _OneAtATime:
+    """Serialises requests, because moto loses updates when its threads race; refuses what a web page could send."""
 
-    def serialised(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __init__(self, application: Callable[[WSGIEnvironment, StartResponse], Any]) -> None:
+        self._application = application
+        self.lock = threading.Lock()
+        self.writes = 0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
         if "HTTP_ORIGIN" in environ or host not in (LOOPBACK, "localhost"):
             start_response("403 Forbidden", [("Content-Type", "text/plain")])
@@ -134,14 +171,14 @@ def _one_at_a_time(application: Callable[[WSGIEnvironment, StartResponse], Any])
         if environ.get("PATH_INFO") == _IDENTITY_PATH:
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(_IDENTITY)))])
             return [_IDENTITY]
-        with lock:
-            response = application(environ, start_response)
+        action = str(environ.get("HTTP_X_AMZ_TARGET", "")).rpartition(".")[2]
+        with self.lock:
+            self.writes += not action.startswith(_READS)
+            response = self._application(environ, start_response)
             try:
                 return list(response)
             finally:
                 response.close()
-
-    return serialised
 
 
 @cache

@@ -21,6 +21,7 @@ from pytest_django import Settings
 
 from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
+from sessions_dynamo.embedded_data.folder import MEMORY_ONLY
 from sessions_dynamo.tables.setup import ensure_tables
 from tests.engines import DYNAMODB_LOCAL, ENGINES, EngineMissing
 from tests.iam import session as aws_calls
@@ -144,6 +145,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     asyncio.run(bounded(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
 
+
+# Whatever a test starts keeps nothing beside manage.py; what tests that names a folder of its own.
+os.environ["DYNAMODB_EMBEDDED_DATA"] = MEMORY_ONLY[-1]
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so the commands that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -97,7 +97,7 @@ def location(client: DynamoDBClient) -> str:
     """Where a command works: the region, and the account on AWS or else the endpoint."""
     region, endpoint = client.meta.region_name, client.meta.endpoint_url
     if conf.DYNAMODB_EMBEDDED:
-        return f"region {region}, embedded DynamoDB at {endpoint}, in memory only"
+        return f"region {region}, embedded DynamoDB at {endpoint}"
     if not is_aws(client):
         return f"region {region}, endpoint {endpoint}"
     return f"region {region}, account {_account(region)}"

@@ -23,26 +23,37 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that gets its name only when the block ends well; readable by its owner alone.
+def written_whole(path: Path, *, compression: int = 9) -> Iterator[BinaryIO]:
+    """A file to write that gets its name only when the block ends well, and is on disk then; its owner's alone to read.
 
-    Whatever else happens leaves at most a file whose name ends in ``.partial``.
+    Whatever else happens leaves at most a file whose name ends in ``.partial``, and the former file of that name.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as raw:
             if path.suffix == ".gz":
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                with gzip.GzipFile("", "wb", compression, raw, mtime=0) as packed:
                     yield cast(BinaryIO, packed)
             else:
                 yield raw
             raw.flush()
             os.fsync(raw.fileno())
         Path(name).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder outlive a loss of power, where the system has that for folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -44,12 +44,16 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where and when an export was made; ``session`` is the one that it holds, ``None`` for whole tables."""
+    """Where and when an export was made; ``session`` is the one that it holds, ``None`` for whole tables.
+
+    ``descriptions`` are what the tables themselves are, by name, in a file that the embedded DynamoDB keeps them in.
+    """
 
     exported_at: str
     region: str
     tables: Mapping[TableKind, str]
     session: str | None = None
+    descriptions: Mapping[str, Item] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def header_line(header: Header) -> str:
     }
     if header.session is not None:
         body["Session"] = header.session
+    if header.descriptions is not None:
+        body["Descriptions"] = dict(header.descriptions)
     return _line({"Header": body})
 
 
@@ -170,7 +176,14 @@ def _header(number: int, header: Item) -> Header:
         }:
             session = header.get("Session")
             tables: dict[TableKind, str] = {"sessions": sessions, "events": events}
-            return Header(exported_at, region, tables, session if isinstance(session, str) else None)
+            descriptions = header.get("Descriptions")
+            return Header(
+                exported_at,
+                region,
+                tables,
+                session if isinstance(session, str) else None,
+                descriptions if isinstance(descriptions, dict) else None,
+            )
         case _:
             raise _damaged(number, f"it is not the header of a {FORMAT}. Give a file that sessions_export wrote")
 

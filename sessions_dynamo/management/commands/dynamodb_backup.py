@@ -17,6 +17,7 @@ from sessions_dynamo.backups import descriptions, on_demand
 from sessions_dynamo.backups.descriptions import Backup, BackupDetails
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
+from sessions_dynamo.conf import conf
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import (
     Waiting,
@@ -97,6 +98,10 @@ class Command(BaseCommand):
         if self.json:
             self._print_json({"backups": made})
             return
+        if conf.DYNAMODB_EMBEDDED:
+            self.stdout.write(
+                "They end with the embedded DynamoDB: 'manage.py sessions_export' makes a file that stays."
+            )
         if any(backup.status != "AVAILABLE" for backup in made):
             self.stdout.write("Next: python manage.py dynamodb_backup list, until they are AVAILABLE")
         elif len(made) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from typing import Any, Final
@@ -23,6 +24,8 @@ from sessions_dynamo.asgi_server.development import DevelopmentServer
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
+from sessions_dynamo.embedded_data import folder as data_folder
+from sessions_dynamo.embedded_data.keeper import Keeper
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management.console import command_errors
 from sessions_dynamo.tables import setup
@@ -55,7 +58,7 @@ def _look_often(sender: BaseReloader, **_: Any) -> None:
 
 
 class Command(RunserverCommand):
-    help = "Starts a web server for development: ASGI, static files, and a DynamoDB in memory where none is named."
+    help = "Starts a web server for development: ASGI, static files, and a DynamoDB of its own where none is named."
     server_cls: Any = DevelopmentServer
     # Django sets them before it calls run().
     addr: str
@@ -66,6 +69,7 @@ class Command(RunserverCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.default_port = conf.RUNSERVER_PORT
+        self._keeper: Keeper | None = None
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -91,24 +95,27 @@ class Command(RunserverCommand):
                 "ASGI_APPLICATION is not set, and runserver serves ASGI. Write into the settings:"
                 f' ASGI_APPLICATION = "{project}.asgi.application"'
             )
-        if os.environ.get(DJANGO_AUTORELOAD_ENV) != "true":
-            # The autoreloader's parent, or the only process: it outlives every restart of the child.
-            self._prepare(options)
-            self.stdout.flush()
-        elif conf.DYNAMODB_EMBEDDED and not embedded.is_running():
-            self._warn("The embedded DynamoDB is gone: stop this server and start it again.")
         autoreload_started.connect(_look_often)
         code: object = 0
         try:
+            if os.environ.get(DJANGO_AUTORELOAD_ENV) != "true":
+                # The autoreloader's parent, or the only process: it outlives every restart of the child.
+                self._prepare(options)
+                self.stdout.flush()
+            elif conf.DYNAMODB_EMBEDDED and not embedded.is_running():
+                self._warn("The embedded DynamoDB is gone: stop this server and start it again.")
             super().run(**options)
         except SystemExit as exc:
             # An edit, say: the autoreloader ends this process, and another takes its place.
             code = exc.code
             raise
         finally:
+            if self._keeper:
+                self._keeper.close()
             DevelopmentServer.end(code)
 
     def _prepare(self, options: dict[str, Any]) -> None:
+        self._refuse_taken_port()
         if not options["skip_checks"]:
             self.check(tags=[DYNAMODB])
         with command_errors():
@@ -121,13 +128,33 @@ class Command(RunserverCommand):
         for what, path in conf.RUNSERVER_ANNOUNCES.items():
             self.stdout.write(f"{what}: {self._url(path)}")
 
+    def _refuse_taken_port(self) -> None:
+        """Raise ``CommandError`` now rather than when all else is prepared."""
+        try:
+            # As the server will; what else is wrong with the address it says itself.
+            DevelopmentServer((self.addr, int(self.port)), ipv6=self.use_ipv6).socket.close()
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                raise CommandError(
+                    f"Port {self.port} is taken at {self.addr}: stop the program that holds it, or serve elsewhere:"
+                    f" python manage.py runserver {int(self.port) + 10}"
+                ) from exc
+
     def _start_embedded(self) -> None:
-        started = embedded.start()
+        folder = data_folder.configured()
+        keeper = Keeper(folder, self._warn) if folder else None
+        started = embedded.start(keeper.open if keeper else None)
+        if started and keeper:
+            self._keeper = keeper
+            keeper.begin(started)
         setup.ensure_tables()
-        owner = "this server" if started else "the runserver that started it"
-        self.stdout.write(
-            f"DynamoDB: embedded at {dynamodb().meta.endpoint_url}, in memory only: its data ends with {owner}."
-        )
+        where = f"DynamoDB: embedded at {dynamodb().meta.endpoint_url}"
+        if not started:
+            self.stdout.write(f"{where}, which another runserver started: its data is there.")
+        elif keeper and keeper.keeps:
+            self.stdout.write(f"{where}, its tables kept in {folder}.")
+        else:
+            self.stdout.write(f"{where}, in memory only: its data ends with this server.")
 
     def _look_at_tables(self) -> None:
         client = dynamodb()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import get_commands, load_command_class
+from pytest_django import Settings
 
 from sessions_dynamo.management import console
 from tests.conformance.processes import ROOT
@@ -39,7 +40,10 @@ def test_ctrl_c_is_a_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     interrupting: Callable[[str], None],
+    settings: Settings,
 ) -> None:
+    settings.DYNAMODB_EMBEDDED_DATA = str(tmp_path)
+    (tmp_path / "eu-west-1.sessions.jsonl.gz").touch()
     file = tmp_path / "file.jsonl"
     if command == "sessions_import":
         file.touch()
@@ -61,14 +65,15 @@ def test_ctrl_c_is_a_sentence(
 
 @pytest.fixture
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Have Ctrl-C come when a command asks for its client, or else the tables' status."""
+    """Have Ctrl-C come when a command asks for its client, or for what else it begins with."""
+    begins = {"dynamodb_status": "status", "embedded_reset": "filesizeformat"}
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     def prepare(command: str) -> None:
         module = importlib.import_module(f"sessions_dynamo.management.commands.{command}")
-        monkeypatch.setattr(module, "status" if command == "dynamodb_status" else "dynamodb", interrupt)
+        monkeypatch.setattr(module, begins.get(command, "dynamodb"), interrupt)
 
     return prepare
 

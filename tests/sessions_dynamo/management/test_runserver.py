@@ -168,7 +168,7 @@ def test_data_outlives_an_edit_and_control_c_ends_everything(site: Site) -> None
     assert setup.wait(SECONDS) == 0, site.log
     assert "Plan: table mcp-sessions exists, nothing to change" in site.log
 
-    embedded = f"DynamoDB: embedded at http://127.0.0.1:{site.environment['DYNAMODB_EMBEDDED_PORT']}, in memory only"
+    embedded = f"DynamoDB: embedded at http://127.0.0.1:{site.environment['DYNAMODB_EMBEDDED_PORT']}, in memory only:"
     assert site.log.count(embedded) == 1
     assert site.log.count(f"MCP endpoint: http://127.0.0.1:{site.port}/mcp") == 1
     assert site.log.count(f"Staff pages: http://127.0.0.1:{site.port}/admin/") == 1
@@ -247,12 +247,14 @@ def test_static_files_are_served(site: Site) -> None:
         assert b"DJANGO Admin" in response.read()
 
 
-def test_a_port_that_is_taken_is_one_clear_line(site: Site) -> None:
+def test_a_port_that_is_taken_is_one_clear_line_and_nothing_before_it(site: Site) -> None:
     with socket.create_server(("127.0.0.1", site.port)):
-        process = site.start("--noreload")
-        assert process.wait(SECONDS) == 1
-    assert "Error: That port is already in use." in site.log
-    assert "Traceback" not in site.log
+        assert site.start().wait(SECONDS) == 1
+    assert site.log == (
+        f"CommandError: Port {site.port} is taken at 127.0.0.1: stop the program that holds it, or serve elsewhere:"
+        f" python manage.py runserver {site.port + 10}\n"
+    )
+    assert not (site.directory / "db.sqlite3").exists()
 
 
 def test_without_an_application_it_says_what_to_write(site: Site) -> None:

@@ -1,0 +1,115 @@
+"""The folder that the embedded DynamoDB's tables are kept in: whose it is, which files are ours, how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from sessions_dynamo.conf import conf
+from sessions_dynamo.errors import StorageError
+from sessions_dynamo.transfer.export_files import PARTIAL_SUFFIX
+
+SUFFIX: Final = ".jsonl.gz"
+MEMORY_ONLY: Final = ("", "off")
+"""What ``DYNAMODB_EMBEDDED_DATA`` says where nothing shall be kept."""
+
+_LOCK: Final = ".lock"
+_IGNORED_BY_GIT: Final = ".gitignore"
+
+
+class FolderInUse(StorageError):
+    """Another process serves the tables that a folder keeps."""
+
+
+class FolderUnusable(StorageError):
+    """A folder, or a file in it, that cannot be read or written; the message says why."""
+
+
+def configured() -> DataFolder | None:
+    """The folder that ``DYNAMODB_EMBEDDED_DATA`` names, from the project's own; ``None`` for memory only."""
+    if conf.DYNAMODB_EMBEDDED_DATA in MEMORY_ONLY:
+        return None
+    return DataFolder(Path(getattr(settings, "BASE_DIR", None) or Path.cwd()) / conf.DYNAMODB_EMBEDDED_DATA)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """One folder; nothing in it is touched but what this app puts there."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """As one would type it, from the current directory."""
+        with suppress(ValueError):
+            return str(self.path.relative_to(Path.cwd()))
+        return str(self.path)
+
+    def make(self) -> None:
+        """Make the folder, its owner's alone, if it does not exist. Raises ``OSError``."""
+        if self.path.is_dir():
+            return
+        self.path.mkdir(mode=0o700, parents=True)
+        (self.path / _IGNORED_BY_GIT).write_text("# What an embedded DynamoDB keeps is this machine's alone.\n*\n")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out until the block or this process ends. Raises ``FolderInUse`` and ``OSError``."""
+        with (self.path / _LOCK).open("a+") as lock:
+            if not _try_lock(lock.fileno()):
+                lock.seek(0)
+                process = lock.read().strip() or "(unknown)"
+                raise FolderInUse(f"{self} is in use: the site of process {process} keeps its tables there.")
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def files(self) -> list[Path]:
+        """The files that tables are kept in, in order of their names."""
+        return sorted(path for path in self.path.glob(f"*{SUFFIX}") if path.is_file())
+
+    def file_of(self, region: str, table: str) -> Path:
+        return self.path / f"{region}.{table}{SUFFIX}"
+
+    def set_aside(self, path: Path) -> Path:
+        """Give a file that cannot be used a name under which nothing is read or written; the new one."""
+        aside = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.unreadable")
+        return path.rename(aside)
+
+    def remove_partial(self) -> None:
+        """Delete what a process that was killed had begun to write."""
+        for path in self.path.glob(f".*{SUFFIX}.*{PARTIAL_SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+    def forget(self) -> list[Path]:
+        """Delete the tables' files, and the folder if nothing else is in it; those that were there."""
+        found = self.files()
+        self.remove_partial()
+        for path in found:
+            path.unlink()
+        if {path.name for path in self.path.iterdir()} <= {_LOCK, _IGNORED_BY_GIT}:
+            for name in (_LOCK, _IGNORED_BY_GIT):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+        return found
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether this process has the file's lock now, which ends with the process, however that ends."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
