@@ -126,8 +126,9 @@ def text() -> str:
     parts: list[str] = []
     for part in re.split(r"((?:^\|.*\n)+)", _section(), flags=re.MULTILINE):
         if not part.startswith("|"):
-            heading = re.match(r"\n*([A-Za-z ]+)[^\n]*:\n*$", part)
-            parts.append((f"\n## {heading[1].strip().capitalize()}\n" if heading else "") + _moved(part))
+            # What stands above a table begins with what the table is about; above the first, with neither.
+            heading = re.match(r"\s*((?:The )?\w+)[^\n]*:\s*$", part)
+            parts.append((f"\n## {heading[1]}\n" if heading else "") + _moved(part))
             continue
         names = re.findall(r"^\| `([A-Z_0-9]+)` \|", part, re.MULTILINE)
         parts.append(table(("variable", "type", "default", "meaning"), [_row(known[name]) for name in names]))

@@ -55,8 +55,8 @@ class Site:
 
 
 def adapt(script: str, port: int) -> str:
-    """A script of the documentation with this test's port, and the interpreter that runs it."""
-    script = script.replace("127.0.0.1:8062", f"127.0.0.1:{port}").replace(".venv/bin/python", sys.executable)
+    """A script of the documentation with this test's port, and the interpreter that is first on its PATH."""
+    script = script.replace("127.0.0.1:8062", f"127.0.0.1:{port}").replace(".venv/bin/python", "python")
     return re.sub(r"^make install$", ":", script, flags=re.MULTILINE)
 
 

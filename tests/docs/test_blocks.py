@@ -7,9 +7,11 @@ that starts no site of its own shares one, with empty tables, whose endpoint and
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 import types
 import urllib.request
@@ -29,6 +31,7 @@ from sessions_dynamo.client import EMBEDDED_REGION
 from sessions_dynamo.tables.setup import ensure_tables
 from tests.docs.fences import Fence, fences, pages
 from tests.docs.sites import Site, running
+from tests.docs.warm import warm_python
 
 DOCS: Final = [fence for page in pages() for fence in fences(page) if page.name != "README.md"]
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
@@ -87,25 +90,32 @@ def emptied(shared: Site, settings: Settings) -> Site:
     return shared
 
 
-def _play(site: Site, act: Act) -> None:
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PATH on which ``python`` runs a command without a second of imports."""
+    with warm_python(tmp_path_factory.mktemp("warm")) as directory:
+        yield f"{directory}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def _play(site: Site, act: Act, path: str) -> None:
     for name, text in act.files.items():
         (site.root / name).parent.mkdir(parents=True, exist_ok=True)
         (site.root / name).write_text(text)
     script = "".join(
         f"echo '::: {fence.where}' | tee /dev/stderr\n{fence.preparation}\n{fence.text}" for fence in act.pasted
     )
-    done = site.shell("set -e -o pipefail\n" + script)
+    done = site.shell("set -e -o pipefail\n" + script, PATH=path)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{site.log.read_text()}"
 
 
 @pytest.mark.parametrize("act", [pytest.param(act, id=act.start.where if act.start else act.page) for act in ACTS])
-def test_what_a_page_says_to_paste_works(act: Act, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_what_a_page_says_to_paste_works(act: Act, warm: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if act.start is None:
-        _play(request.getfixturevalue("emptied"), act)
+        _play(request.getfixturevalue("emptied"), act, warm)
         return
     with running(act.start.text, tmp_path, act.files) as site:
         assert site.status("/healthz") == 200
-        _play(site, act)
+        _play(site, act, warm)
 
 
 @pytest.mark.parametrize("page", dict.fromkeys(fence.page for fence in DOCS if fence.how == "python"))
