@@ -105,6 +105,7 @@ RAISED: Final = frozenset(
         "UnusableKey",
         "_damaged",
         "error_answer",
+        "sentence",
     }
 )
 """What is called with a text that somebody reads."""
