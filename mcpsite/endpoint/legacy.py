@@ -18,7 +18,7 @@ from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop, current_loop
-from mcpsite.endpoint.response import respond, stream, stream_seconds
+from mcpsite.endpoint.response import is_polled, respond, stream, stream_seconds
 from mcpsite.endpoint.serving import kernel
 from mcpsite.endpoint.serving.one_way import OneWayChannel
 from mcpsite.endpoint.serving.record import record_call
@@ -78,8 +78,9 @@ async def get(request: HttpRequest) -> HttpResponseBase:
     worker = serving.worker
     await run(default_operations().touch(session))
     seconds = stream_seconds(request)
-    polls = not cursor and seconds == 0 and conf.STREAM_RETRY_MS > 0 and is_buffered(request)
-    retry_ms = max(conf.STREAM_RETRY_MS, POLL_MS) if polls else conf.STREAM_RETRY_MS
+    retry_ms = conf.STREAM_RETRY_MS
+    if retry_ms > 0 and not cursor and is_polled(request, seconds):
+        retry_ms = max(retry_ms, POLL_MS)
     outbox = Outbox(lambda: worker.clients.discard(outbox), sse.farewell(session.protocol_version, retry_ms))
     try:
         await (worker.resume(session, cursor, outbox) if cursor else worker.hold(session, outbox))

@@ -23,12 +23,11 @@ from mcp_types import (
     RequestId,
 )
 
-from mcpsite.door.buffered import is_buffered
 from mcpsite.endpoint import handling
 from mcpsite.endpoint.access.auth import principal_of
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import current_loop
-from mcpsite.endpoint.response import respond, stream_seconds
+from mcpsite.endpoint.response import is_polled, respond, stream_seconds
 from mcpsite.endpoint.serving import kernel, param_headers
 from mcpsite.endpoint.serving.request import ServedRequest
 from mcpsite.endpoint.streams.channels import TransientChannel
@@ -64,7 +63,7 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
     is_subscription = message.method == "subscriptions/listen"
     seconds = stream_seconds(request) if is_subscription else None
     farewell = sse.farewell(route.protocol_version, conf.STREAM_RETRY_MS)
-    if seconds == 0 and is_buffered(request):
+    if is_polled(request, seconds):
         # Ended by the server, and not lost: a client that lost it would listen again at once, and for ever.
         farewell = sse.message(encode(_ended(message)))
     outbox = Outbox(lambda: left(), farewell)

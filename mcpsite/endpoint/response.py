@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import JSONRPCError
 
-from mcpsite.door.buffered import is_buffered
+from mcpsite.door.buffered import is_buffered, is_frozen_between_answers
 from mcpsite.door.event_stream import EventStream
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop
@@ -71,6 +71,11 @@ def stream_seconds(request: HttpRequest) -> float | None:
         # The client would have the first of it with the last.
         return 0.0
     return conf.STREAM_SECONDS
+
+
+def is_polled(request: HttpRequest, seconds: float | None) -> bool:
+    """Whether a client that comes back for a stream that ends at once has a function run each time."""
+    return seconds == 0 and (is_buffered(request) or is_frozen_between_answers())
 
 
 def _whole(item: Item, *, statuses: bool) -> HttpResponseBase:
