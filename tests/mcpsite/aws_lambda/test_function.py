@@ -6,8 +6,11 @@ import asyncio
 import io
 import json
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -258,3 +261,17 @@ def test_metrics_are_written_before_the_answer_leaves(send: Send, output: io.Str
     peer.call("store_app_state", key="colour", data="blue")
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
     assert sum(line.get("ToolCalls", 0) for line in lines if "Tool" not in line) == 1
+
+
+def test_a_project_of_ones_own(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/lambda.md writes it."""
+    page = (Path(__file__).parents[3] / "docs" / "lambda.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
+    monkeypatch.setitem(sys.modules, "mysite.asgi", module := ModuleType("mysite.asgi"))
+    module.site = handler._site  # type: ignore[attr-defined]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    event, _ = Front("rest", "/prod", rest("prod")).ask("GET", "/healthz")
+    assert received(names["handler"](event, CONTEXT)).status == 200
+    names["handler"].close()
