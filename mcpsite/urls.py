@@ -12,7 +12,7 @@ handler500 = "mcpsite.error_pages.server_error"
 
 urlpatterns = [
     path("healthz", healthz),
-    path("readyz", readyz),
+    path("readyz", readyz, name="readyz"),
     path("mcp", mcp_endpoint, name="mcp"),
     path("mcp/", mcp_endpoint),
     path("admin/try-it/", try_it, name="try-it"),

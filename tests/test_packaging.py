@@ -172,6 +172,11 @@ def test_gunicorn_waits_longer_for_an_idle_connection_than_a_balancer(monkeypatc
     assert config["accesslog"] is None
 
 
+def test_gunicorn_does_not_end_a_worker_that_stood_still_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _gunicorn(monkeypatch)["timeout"] == 30
+    assert _gunicorn(monkeypatch, AWS_LAMBDA_FUNCTION_NAME="sessions")["timeout"] == 0
+
+
 def test_gunicorn_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     config = _gunicorn(monkeypatch, PORT="9000", WEB_CONCURRENCY="5", FORWARDED_ALLOW_IPS="*", ACCESS_LOG="true")
     assert (config["bind"], config["workers"]) == ("0.0.0.0:9000", 5)

@@ -142,3 +142,17 @@ def check_limits(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Chec
             id="mcp_endpoint.E005",
         )
     ]
+
+
+@register()
+def check_base_path(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """``MCP_BASE_PATH`` is a path, which no request begins with otherwise."""
+    if not set(conf.MCP_BASE_PATH) & set(":?#% "):
+        return []
+    return [
+        Error(
+            f"MCP_BASE_PATH={conf.MCP_BASE_PATH!r} is no path.",
+            hint="Set it to the path under which clients reach the site, without a host, such as /tools.",
+            id="mcp_endpoint.E007",
+        )
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.aws_lambda.relay import relayed
 from tests.aws_lambda.sandboxes import emulated, function_environment
 from tests.engines import on_moto
 from tests.mcpsite.peers import LegacyPeer, ModernPeer
@@ -78,6 +79,23 @@ def test_what_was_answered_is_written_when_the_process_stands_still(
         legacy.send = modern.send = function
         assert legacy.call("load", key="number").text == "3"
         assert modern.call("load", key="number").text == "3"
+
+
+def test_connections_that_end_while_the_process_stands_still(engine: tuple[str, str], tmp_path: Path) -> None:
+    with relayed(engine[1]) as relay, function_environment(relay.url, tmp_path) as settings:
+        log = tmp_path / "function.log"
+        with emulated(settings, log) as function:
+            function.meanwhile = relay.cut
+            peer = LegacyPeer(function).connect()
+            for count in range(1, 5):
+                made = relay.connections
+                executed = peer.call("lambda_operation", operation="resize", input=count)
+                # Once each, whatever had to be sent again.
+                assert executed.data["execution_count"] == count
+                assert relay.connections > made
+            assert [line for line in log.read_text().splitlines() if "ERROR" in line or "Traceback" in line] == []
+            kept = [key for key in _items(settings, peer.session_id) if key.startswith("call.")]
+            assert len(kept) == 5
 
 
 def test_a_schedule_and_what_is_not_answered(settings_of_a_function: dict[str, str], tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ def test_links_and_redirects(before: str, db: None) -> None:
     assert style.startswith(f"{BASE}/static/")
 
 
+def test_what_is_not_there_says_where_the_rest_is() -> None:
+    page = _ask("GET", f"{BASE}/nothing").content.decode()
+    assert f'<code>{BASE}/mcp</code>; the staff pages are <a href="{BASE}/admin/">{BASE}/admin/</a>' in page
+
+
 def test_the_root() -> None:
     for path in (BASE, f"{BASE}/", "/"):
         assert _ask("GET", path).headers["Location"] == f"{BASE}/admin/"

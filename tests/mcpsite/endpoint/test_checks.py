@@ -68,3 +68,11 @@ def test_an_argument_of_a_tools_own_that_names_nothing_any_more_is_said(settings
     for name in ("", "session_id"):
         settings.MCP_SESSION_ARGUMENT = name
         assert _errors() == {}
+
+
+@pytest.mark.parametrize("path", ["https://mcp.example.com/tools", "/tools?x=1", "/a b", "/%2F"])
+def test_a_base_path_that_is_none_is_refused(settings: Settings, path: str) -> None:
+    settings.MCP_BASE_PATH = path
+    assert set(_errors()) == {"mcp_endpoint.E007"}
+    settings.MCP_BASE_PATH = "/tools/v1"
+    assert _errors() == {}
