@@ -43,6 +43,7 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.parked
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.clearing
+	$(BIN)/python -m benchmarks.expiry
 	$(BIN)/python -m benchmarks.exports
 	$(BIN)/python -m benchmarks.progress
 	$(BIN)/python -m benchmarks.streams --streams 1000

@@ -1,3 +1,3 @@
 """DynamoDB over asyncio: signed, sent, tried again and understood as boto3 would, without a thread."""
 
-__all__ = ["driver", "loops", "observers", "plane"]
+__all__ = ["driver", "loop_thread", "loops", "observers", "plane"]

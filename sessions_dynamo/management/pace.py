@@ -16,8 +16,8 @@ class PacedProgress:
 
     SECONDS: Final = 0.5
 
-    def __init__(self, what: str, expected: int | None = None) -> None:
-        self._bar = ProgressBar(OutputWrapper(sys.stderr), what, expected)
+    def __init__(self, what: str, expected: int | None = None, unit: str = "items") -> None:
+        self._bar = ProgressBar(OutputWrapper(sys.stderr), what, expected, unit)
         self._began = self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
@@ -26,6 +26,10 @@ class PacedProgress:
         if now - self._last >= self.SECONDS:
             self._last = now
             self._bar(done, now - self._began)
+
+    def expect(self, expected: int) -> None:
+        """About how many items there are, where that becomes known."""
+        self._bar.expect(expected)
 
     def clear(self) -> None:
         """Take the line away, before another is written."""

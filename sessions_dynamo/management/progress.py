@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class ProgressBar:
-    """Items done, items a second and time left, for a command; ``expected`` is about how many there are, if known."""
+    """Items done, items a second and time left, for a command; ``expected`` is about how many there are, if known.
+
+    They are called ``unit``.
+    """
 
     BAR: Final = 24
     """Characters of the bar itself, at most; where the line leaves it fewer than ``LEAST_BAR`` there is none."""
@@ -19,9 +22,10 @@ class ProgressBar:
     LOG_SECONDS: Final = 30.0
     """Off a terminal, a line this often."""
 
-    def __init__(self, out: OutputWrapper, what: str, expected: int | None = None) -> None:
+    def __init__(self, out: OutputWrapper, what: str, expected: int | None = None, unit: str = "items") -> None:
         self._out = out
         self._what = what
+        self._unit = unit
         self._expected = expected or 0
         self._logged = 0.0
         self._shown = 0
@@ -42,6 +46,10 @@ class ProgressBar:
             self._out.write(self._words())
             self._out.flush()
             self._logged = seconds
+
+    def expect(self, expected: int) -> None:
+        """About how many there are, where that becomes known."""
+        self._expected = expected
 
     def clear(self) -> None:
         """Take the line away, before another is written."""
@@ -70,7 +78,7 @@ class ProgressBar:
         line = f"{self._what}: {self.done:,}"
         if self._counts:
             line += f" of {self._expected:,}" if short else f" of about {self._expected:,}"
-        line += f", {self.rate:,.0f}/s" if short else f" items, {self.rate:,.0f} a second"
+        line += f", {self.rate:,.0f}/s" if short else f" {self._unit}, {self.rate:,.0f} a second"
         if self._counts and self.rate:
             line += f", {duration((self._expected - self.done) / self.rate)} left"
         return line

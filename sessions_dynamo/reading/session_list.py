@@ -172,14 +172,20 @@ class SessionList:
 
         A session's ``ttl`` is never before its last activity plus the shorter TTL, so younger rows are not read.
         """
-        before = now - min(self.store.session_ttl, self.store.terminated_ttl)
-        if idle_since is not None:
-            before = max(before, idle_since)
-        rows = self._query(schema.LAST_ACTIVITY_INDEX, shard, before=before)
+        rows = self._query(schema.LAST_ACTIVITY_INDEX, shard, before=self._expires_before(now, idle_since))
         for chunk in chunks.chunks((row["session_id"]["S"] for row in rows), batches.GET_SIZE):
             for session in self._summaries(chunk):
                 if session.expires_at <= now or (idle_since is not None and session.last_activity < idle_since):
                     yield session.session_id
+
+    def count_expired(self, shard: str, now: datetime, idle_since: datetime | None = None) -> int:
+        """About how many ids ``expired`` yields: the index rows that it looks at."""
+        before = self._expires_before(now, idle_since)
+        return self.store.drive(queries.count_all(**self._request(schema.LAST_ACTIVITY_INDEX, shard, before=before)))
+
+    def _expires_before(self, now: datetime, idle_since: datetime | None) -> datetime:
+        before = now - min(self.store.session_ttl, self.store.terminated_ttl)
+        return before if idle_since is None else max(before, idle_since)
 
     def existing(self, session_ids: Iterable[str]) -> set[str]:
         """Those of some sessions that have an item, live or not; consistent, one request for 100."""
@@ -190,18 +196,20 @@ class SessionList:
     def _query(
         self, index: schema.Index, shard: str, *, before: datetime | None = None
     ) -> Iterator[session_items.Attributes]:
+        return queries.stream(self.store.drive, **self._request(index, shard, before=before))
+
+    def _request(self, index: schema.Index, shard: str, *, before: datetime | None = None) -> dict[str, Any]:
         condition, bound = "#shard = :shard", {":shard": {"S": shard}}
         if before is not None:
             condition += f" AND {index.sort.name} <= :before"
             bound[":before"] = {"N": str(to_ms(before))}
-        return queries.stream(
-            self.store.drive,
-            TableName=self.table,
-            IndexName=index.name,
-            KeyConditionExpression=condition,
-            ExpressionAttributeNames=_NAMES,
-            ExpressionAttributeValues=bound,
-        )
+        return {
+            "TableName": self.table,
+            "IndexName": index.name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeValues": bound,
+        }
 
     def _summaries(self, session_ids: Sequence[str]) -> list[Session]:
         keys = [{"session_id": {"S": session_id}} for session_id in session_ids]

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -27,8 +27,8 @@ from sessions_dynamo.upkeep.orphans import SAFE_AGE, Orphan
 
 T = TypeVar("T")
 
-WORKERS: Final = 8
-"""Sessions or large values that are seen to at once."""
+WORKERS: Final = 32
+"""Sessions or large values that are seen to at once; each thread waits for one request."""
 SEGMENTS: Final = 16
 """Of the Scan for orphans: what is read between two looks at the clock."""
 
@@ -64,6 +64,15 @@ class Tally:
     parts: int = 0
     """Parts that were seen through, of ``of_parts``."""
     of_parts: int = len(SHARDS)
+    expired: int = field(default=0, compare=False)
+    """Sessions that the index named as expired or idle at the start, about."""
+    seen: int = field(default=0, compare=False)
+    """Those of them that were seen to, deleted or kept because their client had come back."""
+
+    @property
+    def left(self) -> int:
+        """About how many expired or idle sessions were not seen to."""
+        return 0 if self.is_complete else max(0, self.expired - self.seen)
 
     @property
     def is_complete(self) -> bool:
@@ -91,6 +100,7 @@ def maintain(
     run = _Run(sessions, events, task or Task(), Tally() if tally is None else tally, progress)
     try:
         with ThreadPoolExecutor(WORKERS) as pool:
+            run.count(pool)
             run.all_parts(pool)
     except _Stopped:
         pass
@@ -132,6 +142,11 @@ class _Run:
         self._ends = None if task.seconds is None else time.monotonic() + task.seconds
         tally.of_parts = len(SHARDS) + (SEGMENTS if task.orphans else 0)
 
+    def count(self, pool: ThreadPoolExecutor) -> None:
+        """What is to be done, for whoever wants to know how long it takes: index rows, keys only."""
+        counts = pool.map(lambda shard: self._sessions.count_expired(shard, self._now, self._idle_since), SHARDS)
+        self.tally.expired = sum(counts)
+
     def all_parts(self, pool: ThreadPoolExecutor) -> None:
         for shard in random.sample(SHARDS, len(SHARDS)):
             expired = self._expire(pool, shard)
@@ -158,10 +173,14 @@ class _Run:
 
     def _expire_one(self, session_id: str) -> None:
         store = self._sessions.store
-        if self._task.delete and not store.delete_if_inactive(session_id, now=self._now, idle_since=self._idle_since):
-            return  # Its client came back.
+        came_back = self._task.delete and not store.delete_if_inactive(
+            session_id, now=self._now, idle_since=self._idle_since
+        )
         with self._counting as tally:
-            tally.sessions += 1
+            tally.seen += 1
+            tally.sessions += not came_back
+        if came_back:
+            return
         items = self._delete_events(session_id)
         with self._counting as tally:
             tally.session_items += items

@@ -14,9 +14,11 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
+from sessions_dynamo.dataplane.loop_thread import LoopThread
 from sessions_dynamo.management import arguments
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
+from sessions_dynamo.operations import Driver
 from sessions_dynamo.reading.index_pages import SHARDS
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store.events import EventStore
@@ -92,16 +94,19 @@ class Command(BaseCommand):
         )
         tally = Tally()
         began = False
-        progress = PacedProgress("found" if self._dry_run else "deleted")
+        progress = PacedProgress("found" if self._dry_run else "deleted", unit="sessions")
+
+        def show(so_far: Tally) -> None:
+            progress.expect(so_far.expired)
+            progress(so_far.seen + so_far.stray_sessions + so_far.trimmed_sessions)
+
         try:
-            with command_errors(options["region"]):
-                sessions, events = _stores(options)
+            with command_errors(options["region"]), LoopThread(options["region"]) as drive:
+                sessions, events = _stores(options, drive)
                 self._say(f"DynamoDB: {location(events.dynamodb)}")
                 self._say(f"Plan: {_plan(task, events)}")
                 began = True
-                expiry.maintain(
-                    sessions, events, task, tally=tally, progress=lambda so_far: progress(_deletions(so_far))
-                )
+                expiry.maintain(sessions, events, task, tally=tally, progress=show)
         except KeyboardInterrupt:
             progress.clear()
             self._report(tally, "interrupted")
@@ -117,7 +122,7 @@ class Command(BaseCommand):
 
     def _report(self, tally: Tally, outcome: str) -> None:
         if self._json:
-            document = {"outcome": outcome, "dry_run": self._dry_run, **asdict(tally)}
+            document = {"outcome": outcome, "dry_run": self._dry_run, **asdict(tally), "left": tally.left}
             self.stdout.write(json.dumps(document, indent=2))
             return
         for line in _lines(tally, "would be deleted" if self._dry_run else "deleted"):
@@ -125,24 +130,37 @@ class Command(BaseCommand):
         if outcome == "complete":
             self.stdout.write("Nothing was deleted." if self._dry_run else "Nothing else is to be done.")
         else:
+            left = f" About {tally.left:,} expired sessions are left." if tally.left else ""
             again = "" if outcome == "failed" else " Run it again: it finds what is left."
-            self.stdout.write(f"The run {_ENDS[outcome]} after {tally.parts} of {tally.of_parts} parts.{again}")
+            self.stdout.write(f"The run {_ENDS[outcome]} after {tally.parts} of {tally.of_parts} parts.{left}{again}")
 
     def _say(self, line: str) -> None:
         if not self._json:
             self.stdout.write(line)
 
 
-def _stores(options: dict[str, Any]) -> tuple[SessionList, EventStore]:
+def _stores(options: dict[str, Any], drive: Driver) -> tuple[SessionList, EventStore]:
     """The service's stores, in the region and with the table names that were given."""
     client = dynamodb(options["region"])
     sessions, events = both_tables(options)
     store, event_store = SessionStore.from_settings(), EventStore.from_settings()
     return (
         SessionList(
-            SessionStore(client, sessions.name, session_ttl=store.session_ttl, terminated_ttl=store.terminated_ttl)
+            SessionStore(
+                client,
+                sessions.name,
+                session_ttl=store.session_ttl,
+                terminated_ttl=store.terminated_ttl,
+                driver=drive,
+            )
         ),
-        EventStore(client, events.name, event_ttl=event_store.event_ttl, max_events=event_store.max_events),
+        EventStore(
+            client,
+            events.name,
+            event_ttl=event_store.event_ttl,
+            max_events=event_store.max_events,
+            driver=drive,
+        ),
     )
 
 
@@ -173,9 +191,3 @@ def _lines(tally: Tally, verb: str) -> Iterator[str]:
     if tally.of_parts > len(SHARDS):
         yield f"large values     {tally.large_values:>9,} {verb}"
         yield f"regions' state   {tally.region_entries:>9,} {verb}"
-
-
-def _deletions(tally: Tally) -> int:
-    """Items, for the progress line."""
-    events = tally.session_items + tally.stray_items + tally.surplus_events
-    return tally.sessions + events + tally.large_values + tally.region_entries

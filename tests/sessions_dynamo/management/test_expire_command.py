@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shlex
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,14 @@ from pytest_django import Settings
 
 from sessions_dynamo import schema
 from sessions_dynamo.management.commands.sessions_expire import Command
+from sessions_dynamo.management.pace import PacedProgress
+from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store.events import default_store as default_events
 from sessions_dynamo.store.session_items import floor
 from sessions_dynamo.store.sessions import SessionStore, default_store
 from sessions_dynamo.store.times import seconds, to_ms
 from sessions_dynamo.upkeep import expiry
+from tests.sessions_dynamo.management.test_progress import Screen
 from tests.sessions_dynamo.store.test_events import stream_of
 from tests.sessions_dynamo.support import raw_items, state_of
 from tests.sessions_dynamo.wire import operations, writes
@@ -101,6 +106,58 @@ def test_a_limit_ends_a_run_that_is_gone_on_with_by_another(store: SessionStore)
     assert "Run it again" in printed
     assert "sessions 1 deleted" in expire("--limit", "2")
     assert sessions_of(store) == ["idle", "used"]
+
+
+@pytest.mark.parametrize(("arguments", "left"), [(["--limit", "1"], 1), (["--seconds", "0.000001"], 2)])
+def test_a_run_that_stops_says_how_many_are_left(store: SessionStore, arguments: list[str], left: int) -> None:
+    document = json.loads(expire("--json", *arguments, "--dry-run"))
+    assert (document["outcome"], document["expired"], document["seen"], document["left"]) == (
+        "stopped",
+        2,
+        2 - left,
+        left,
+    )
+    assert f"About {left} expired sessions are left. Run it again" in expire(*arguments)
+    assert len(sessions_of(store)) == 4 - 2 + left
+    document = json.loads(expire("--json"))
+    assert (document["outcome"], document["sessions"], document["left"]) == ("complete", left, 0)
+
+
+def test_a_session_whose_client_comes_back_while_the_run_looks_at_it_stays(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SessionList.expired
+
+    def comes_back(sessions: SessionList, *args: Any) -> Iterator[str]:
+        for session_id in found(sessions, *args):
+            if session_id == "past1":
+                store.dynamodb.update_item(
+                    TableName=store.table,
+                    Key={"session_id": {"S": session_id}},
+                    UpdateExpression="SET #ttl = :ttl",
+                    ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
+                    ExpressionAttributeValues={":ttl": seconds(datetime.now(UTC) + store.session_ttl)},
+                )
+            yield session_id
+
+    monkeypatch.setattr(SessionList, "expired", comes_back)
+    document = json.loads(expire("--json"))
+
+    assert (document["sessions"], document["seen"], document["session_items"]) == (1, 2, 0)
+    assert sessions_of(store) == ["idle", "past1", "used"]
+    assert default_events().count("past1") == 5
+
+
+def test_the_bar_counts_sessions_and_the_time_that_is_left(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PacedProgress, "SECONDS", 0.0)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+
+    expire()
+
+    assert re.search(r"deleted: \[[#.]+\] 1 of about 2 sessions, [\d,]+ a second, \d+ s left", screen.getvalue())
 
 
 def test_other_tables_than_the_settings_can_be_named(store: SessionStore, settings: Settings) -> None:
