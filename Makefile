@@ -1,9 +1,17 @@
-# 'make run' serves the site, 'make install' only installs what that needs, 'make test' runs every test, 'make check' those
-# that need nothing but Python, 'make lint' checks style, imports and types, 'make docs' builds the documentation as a site
-# and 'make docs-serve' shows it while it is written, 'make conformance' runs the protocol's official suite against three
-# processes (ARGS="--help" says how else), 'make clients' drives the clients that others wrote and writes
-# docs/clients.md, 'make servers' compares the servers of the SDK's documents with the SDK's own app and writes what differs
-# to docs/servers.md, 'make release-check' builds the distribution and uses it, 'make lock' writes the locks.
+#   make run             serves the site        make reset      forgets what its embedded DynamoDB keeps
+#   make install         installs what that needs, alone
+#   make test            runs every test        make check      lints, and runs those that need nothing but Python
+#   make lint            checks style, imports and types
+#   make docs            builds the documentation as a site     make docs-serve shows it while it is written
+#   make conformance     runs the protocol's official suite against three processes; ARGS="--help" says how else
+#   make clients         drives the clients that others wrote, and writes docs/clients.md
+#   make servers         compares the servers of the SDK's documents with the SDK's own app, and writes docs/servers.md
+#   make lambda          runs the function in AWS's emulator and the image behind AWS's Web Adapter
+#   make bench           measures
+#   make templates       writes what deploy/ repeats of the code
+#   make lock            writes the locks
+#   make release-check   builds the distribution and uses it
+#
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
@@ -22,13 +30,14 @@ ARGS ?=
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install test check lint docs docs-serve lock release-check conformance clients servers bench clean templates reset
+.PHONY: run install reset test check lint docs docs-serve templates lock release-check conformance clients servers lambda bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
 	$(BIN)/python manage.py runserver $(ADDRPORT)
 
 install: $(VENV)/run.stamp
+
 # The tables of the embedded DynamoDB alone: staff accounts and tokens are in db.sqlite3.
 reset: $(VENV)/run.stamp
 	$(BIN)/python manage.py embedded_reset
@@ -95,7 +104,6 @@ clients: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m tests.clients.run $(ARGS)
 
 # The function in AWS's emulator and behind AWS's adapter; it builds both, with Go and Rust, which takes minutes.
-.PHONY: lambda
 lambda: $(VENV)/dev.stamp
 	TEST_LAMBDA=true $(BIN)/python -m pytest tests/aws_lambda tests/mcpsite/aws_lambda $(ARGS)
 
