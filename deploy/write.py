@@ -20,6 +20,7 @@ import yaml
 from deploy import policies
 from sessions_dynamo import schema
 from sessions_dynamo.cloudformation import alarms, dashboard, tables, template
+from sessions_dynamo.cloudformation.tables import Values
 from sessions_dynamo.tables.desired import ON_DEMAND, Desired
 from sessions_dynamo.tables.names import NamedTable
 
@@ -27,6 +28,13 @@ HERE: Final = Path(__file__).parent
 TABLES: Final = (NamedTable("mcp-sessions", schema.SESSIONS), NamedTable("mcp-session-events", schema.EVENTS))
 DESIRED: Final = Desired("production", ON_DEMAND, recovery=True, deletion_protection=True)
 """What every template here wants of the tables; ``manage.py dynamodb_template`` prints others."""
+
+
+_SERVERLESS: Final = {
+    "mcp-sessions": "${self:custom.sessionsTable}",
+    "mcp-session-events": "${self:custom.eventsTable}",
+}
+"""The tables' names in ``serverless.yml``, as its own variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,20 @@ def yaml_regions(path: str, **texts: Callable[[], Any]) -> Iterator[Region]:
         yield Region(path, name, lambda value=value: as_yaml(value()))  # type: ignore[misc]
 
 
+def _serverless_tables() -> dict[str, Any]:
+    sessions, events = _SERVERLESS.values()
+    return tables.resources(TABLES, DESIRED, Values(sessions, events, "${sls:stage}"))
+
+
+def _serverless_policies() -> list[dict[str, Any]]:
+    """The statements of both policies in one list, as that framework has them, under names that do not clash."""
+    return [
+        statement | {"Sid": f"{name.capitalize()}{statement['Sid']}"}
+        for name in ("serve", "schedule")
+        for statement in policies.statements(name, _SERVERLESS)
+    ]
+
+
 PARTS: Final[Sequence[Part]] = (
     Whole("cloudformation/tables.json", lambda: as_json(template.template(TABLES, DESIRED))),
     Whole("cloudformation/monitoring.json", lambda: as_json(template.monitoring(TABLES, DESIRED.environment))),
@@ -101,6 +123,7 @@ PARTS: Final[Sequence[Part]] = (
         monitoring=monitoring_resources,
         policies=partial(role_policies, "serve", "schedule"),
     ),
+    *yaml_regions("serverless/serverless.yml", tables=_serverless_tables, policies=_serverless_policies),
 )
 
 

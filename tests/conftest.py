@@ -65,6 +65,8 @@ NEED_MORE = (*TURNS, *LAST, "iam", "servers")
 # processes, models that are walked at random.
 SLOW = frozenset(
     {
+        "deploy/test_sam_build.py",
+        "deploy/test_serverless.py",
         "sessions_dynamo/asgi_server/test_slow_clients.py",
         "sessions_dynamo/asgi_server/test_stopping.py",
         "sessions_dynamo/backups/test_restores.py",

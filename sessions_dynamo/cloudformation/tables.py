@@ -42,7 +42,7 @@ def resources(both: Sequence[NamedTable], desired: Desired, values: Values) -> d
         found[logical] = {
             "Type": "AWS::DynamoDB::Table",
             # AWS creates one table with indexes at a time, and CloudFormation would create both together.
-            **({"DependsOn": before} if before else {}),
+            **({"DependsOn": [before]} if before else {}),
             **RETAINED,
             "Properties": properties(table, desired, values),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,45 @@ def references(value: Any) -> set[str]:
         else:
             found |= references(argument)
     return {name for name in found if not name.startswith("AWS::")}
+
+
+PSEUDO = {"AWS::Region": "eu-west-1", "AWS::URLSuffix": "amazonaws.com", "AWS::StackName": "sessions"}
+
+
+def resolved(value: Any, template: dict[str, Any], parameters: dict[str, str]) -> Any:
+    """A value as CloudFormation hands it over: of the functions that these templates use, with given parameters."""
+    defaults = {name: given.get("Default") for name, given in template["Parameters"].items()}
+
+    def named(name: str) -> str:
+        if name in template["Parameters"]:
+            return str(parameters.get(name, defaults[name]))
+        if (resource := template["Resources"].get(name)) is not None:
+            properties = resource["Properties"]
+            # What AWS calls it; where a template has no name for it, its logical id stands for that.
+            given = next((properties[key] for key in ("TableName", "FunctionName") if key in properties), name)
+            return str(evaluated(given))
+        return PSEUDO[name]
+
+    def evaluated(value: Any) -> Any:
+        if isinstance(value, list):
+            return [evaluated(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((function, argument),) = value.items()
+            match function:
+                case "Ref":
+                    return named(argument)
+                case "Fn::Sub":
+                    return re.sub(r"\$\{([\w:]+)\}", lambda found: named(found[1]), argument)
+                case "Fn::Equals":
+                    first, second = map(evaluated, argument)
+                    return str(first) == str(second)
+                case "Fn::Not":
+                    return not evaluated(argument[0])
+                case "Fn::If":
+                    condition, then, otherwise = argument
+                    return evaluated(then if evaluated(template["Conditions"][condition]) else otherwise)
+        return {name: evaluated(each) for name, each in value.items()}
+
+    return evaluated(value)

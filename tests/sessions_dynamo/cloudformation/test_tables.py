@@ -214,7 +214,7 @@ def test_the_tables_stay_and_come_one_after_the_other() -> None:
 
     for logical in ("SessionsTable", "EventsTable"):
         assert (resources[logical]["DeletionPolicy"], resources[logical]["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    assert resources["EventsTable"]["DependsOn"] == "SessionsTable"
+    assert resources["EventsTable"]["DependsOn"] == ["SessionsTable"]
     scaled = [each for each in resources.values() if each["Type"] == "AWS::ApplicationAutoScaling::ScalableTarget"]
     # Read and write of two tables and four indexes.
     assert len(scaled) == 12

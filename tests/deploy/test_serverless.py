@@ -1,0 +1,152 @@
+"""``deploy/serverless/serverless.yml``: the framework takes it, every key of it, and packs what was meant. Offline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import NOT_TESTED
+from tests.deploy.templates import DEPLOY, lint, load
+from tests.iam import policies
+
+SOURCE = DEPLOY / "serverless"
+PACKAGE = ("package.json", "package-lock.json")
+STAGE = "staging"
+
+
+@pytest.fixture(scope="module")
+def osls() -> Path:
+    """The framework at its locked release: installed by hand, or in a folder that is kept until the lock changes."""
+    digest = hashlib.sha256((SOURCE / PACKAGE[1]).read_bytes()).hexdigest()[:16]
+    places = [SOURCE, DEPLOY.parent / ".osls" / digest]
+    program = Path("node_modules") / ".bin" / "osls"
+    for place in places:
+        if (place / program).exists():
+            return place / program
+    places[-1].mkdir(parents=True, exist_ok=True)
+    for name in PACKAGE:
+        shutil.copy(SOURCE / name, places[-1])
+    reason = "npm is not on PATH"
+    if npm := shutil.which("npm"):
+        installed = subprocess.run(
+            [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=places[-1], capture_output=True, text=True
+        )
+        if installed.returncode == 0:
+            return places[-1] / program
+        reason = f"'npm ci' failed: {installed.stderr.strip()[:300]}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(f"{NOT_TESTED} with the Serverless Framework: {reason}")
+
+
+def run(osls: Path, folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Pack a service of this text, with no account and no credentials."""
+    (folder / "serverless.yml").write_text(text)
+    with zipfile.ZipFile(folder / "function.zip", "w") as archive:
+        archive.writestr("mcpsite/lambda_handler.py", "")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLS_"))}
+    return subprocess.run(
+        [osls, "package", "--stage", STAGE, "--region", "eu-west-1", *options],
+        cwd=folder,
+        env=environment | {"SLS_TELEMETRY_DISABLED": "1", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def packed(osls: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The CloudFormation that the framework would deploy."""
+    folder = tmp_path_factory.mktemp("serverless")
+    text = (SOURCE / "serverless.yml").read_text()
+    ended = run(osls, folder, text, "--param=server=theirs.server:mcp", "--param=hosts=,mcp.example.com")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made: dict[str, Any] = json.loads((folder / ".serverless/cloudformation-template-update-stack.json").read_text())
+    return made
+
+
+def test_an_unknown_key_would_be_refused(osls: Path, tmp_path: Path) -> None:
+    text = (SOURCE / "serverless.yml").read_text().replace("  memorySize: 1024\n", "  memorySise: 1024\n")
+
+    ended = run(osls, tmp_path, text)
+
+    assert ended.returncode != 0
+    assert "memorySise" in ended.stdout + ended.stderr
+
+
+def test_the_function_has_what_a_start_needs(packed: dict[str, Any]) -> None:
+    function = packed["Resources"]["McpServerLambdaFunction"]["Properties"]
+    of_sam = load("sam/template.yaml")["Resources"]["Function"]["Properties"]
+
+    assert {name: function[name] for name in ("Handler", "Runtime", "Architectures")} == {
+        name: of_sam[name] for name in ("Handler", "Runtime", "Architectures")
+    }
+    variables = function["Environment"]["Variables"]
+    assert variables == {
+        "MCP_SERVER": "theirs.server:mcp",
+        "MCP_AUTH": "",
+        "MCP_ALLOW_PUBLIC": "false",
+        "DATABASE_URL": "sqlite:////tmp/mcp-sessions.sqlite3",
+        "SECRET_KEY": {"Fn::Join": ["", ["{{resolve:secretsmanager:", {"Ref": "SecretKey"}, ":SecretString}}"]]},
+        "ALLOWED_HOSTS": ".lambda-url.eu-west-1.on.aws,.execute-api.eu-west-1.amazonaws.com,mcp.example.com",
+        "BEHIND_TLS_PROXY": "true",
+        "DYNAMODB_TABLE": "mcp-sessions-staging",
+        "DYNAMODB_EVENTS_TABLE": "mcp-session-events-staging",
+        "ENVIRONMENT": STAGE,
+        "METRICS": "emf",
+    }
+    # By the names that SAM's has, but for the seed's own alias.
+    renamed = {"DYNAMODB_SESSIONS_TABLE" if name == "DYNAMODB_TABLE" else name for name in variables}
+    assert renamed == of_sam["Environment"]["Variables"].keys()
+
+
+def test_schedules_run_the_commands_that_the_function_allows(packed: dict[str, Any]) -> None:
+    rules = [each["Properties"] for each in packed["Resources"].values() if each["Type"] == "AWS::Events::Rule"]
+
+    assert {rule["ScheduleExpression"]: json.loads(rule["Targets"][0]["Input"]) for rule in rules} == {
+        "rate(1 hour)": {"command": "sessions_expire", "arguments": []},
+        "rate(1 day)": {"command": "dynamodb_status", "arguments": ["--emf"]},
+    }
+
+
+def test_the_role_may_do_what_serving_and_the_schedules_do_on_the_stages_tables(packed: dict[str, Any]) -> None:
+    (policy,) = packed["Resources"]["IamRoleLambdaExecution"]["Properties"]["Policies"]
+    statements = [each for each in policy["PolicyDocument"]["Statement"] if "Sid" in each]
+
+    wanted = [
+        (f"{name.capitalize()}{each.sid}", list(each.actions))
+        for name in ("serve", "schedule")
+        for each in policies.statements(name)
+    ]
+    assert [(each["Sid"], each["Action"]) for each in statements] == wanted
+    text = json.dumps(statements)
+    assert "table/mcp-sessions-staging" in text
+    assert "${self" not in text
+    assert "table/mcp-sessions/" not in text
+
+
+def test_the_tables_are_those_of_the_code(packed: dict[str, Any]) -> None:
+    printed = load("cloudformation/tables.json")["Resources"]
+    values = {
+        "SessionsTableName": "mcp-sessions-staging",
+        "EventsTableName": "mcp-session-events-staging",
+        "Environment": STAGE,
+    }
+    text = json.dumps({name: packed["Resources"][name] for name in printed})
+    wanted = json.dumps(printed)
+    for parameter, value in values.items():
+        wanted = wanted.replace(json.dumps({"Ref": parameter}), json.dumps(value))
+
+    assert json.loads(text) == json.loads(wanted)
+
+
+def test_the_linter_of_cloudformation_has_no_word_to_say(packed: dict[str, Any]) -> None:
+    assert lint(json.dumps(packed)) == []
