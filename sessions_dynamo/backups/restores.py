@@ -6,7 +6,7 @@ settings where it still stands. A restore that was interrupted is continued by t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +45,7 @@ __all__ = [
     "RestoreRefused",
     "Source",
     "apply",
+    "apply_bare",
     "from_backup",
     "is_table_name",
     "lacking",
@@ -176,6 +177,16 @@ def apply(
     plans again completes it.
     """
     return carried_out(_apply(list(plans), client or dynamodb(), patience, progress), report)
+
+
+def apply_bare(
+    plans: Sequence[RestorePlan], client: DynamoDBClient, *, progress: Progress | None = None
+) -> Iterator[Step]:
+    """Restore tables that are only read and then deleted: nothing that AWS leaves out is made again."""
+    for planned in plans:
+        yield _begin(planned, client, PATIENCE, progress)
+    for planned in plans:
+        wait_until_active(planned.target.name, client=client, patience=PATIENCE, progress=progress)
 
 
 def _apply(

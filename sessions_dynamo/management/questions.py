@@ -42,3 +42,13 @@ def confirm_names(names: Iterable[str]) -> None:
             answer = ""
         if answer != name:
             raise CommandError(f"That is not the name {name}. Nothing was changed.")
+
+
+def confirm(question: str) -> None:
+    """Have ``yes`` typed. Raises ``CommandError`` for anything else."""
+    try:
+        answer = input(f"{question} Type yes to go on: ").strip()
+    except EOFError:
+        answer = ""
+    if answer != "yes":
+        raise CommandError("That is not yes. Nothing was changed.")

@@ -6,6 +6,7 @@ __all__ = [
     "event_items",
     "event_operations",
     "events",
+    "live_update",
     "queries",
     "session_items",
     "session_operations",

@@ -69,6 +69,22 @@ def may_begin(session_id: str) -> str:
     return f"{free} OR attribute_exists(terminated_at)" if schema.is_user_session_id(session_id) else free
 
 
+def put_back(table: str, item: Attributes, *, over_live: bool = False) -> Operation[bool]:
+    """Put a session's whole item where none lives, or ``over_live`` over whatever stands; whether it was put."""
+    condition: dict[str, Any] = {
+        "ConditionExpression": "attribute_not_exists(session_id) OR attribute_exists(terminated_at) OR #ttl <= :now",
+        "ExpressionAttributeNames": {"#ttl": schema.TTL_ATTRIBUTE},
+        "ExpressionAttributeValues": {":now": seconds(datetime.now(UTC))},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    try:
+        yield from ask(table, "PutItem", Item=item, **({} if over_live else condition))
+    except ClientError as exc:
+        # A write whose answer was lost is sent again, and then refused for what it did itself.
+        return exc.response.get("Item") == item
+    return True
+
+
 def beginning(session_id: str) -> Attributes:
     """What a new session's item has besides: for a user's own a name of this write.
 

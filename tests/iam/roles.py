@@ -58,6 +58,7 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "sessions_dynamo.management.commands.sessions_expire": (OPERATE, SCHEDULE),
     "sessions_dynamo.management.commands.sessions_export": (OPERATE, READ_ONLY),
     "sessions_dynamo.management.commands.sessions_import": (OPERATE,),
+    "sessions_dynamo.management.commands.sessions_restore": (OPERATE,),
     # Staff pages: those of sessions work where the endpoint is served, those for looking with read-only alone.
     "sessions_dynamo.staff.backups.pages:create": (OPERATE,),
     "sessions_dynamo.staff.backups.pages:delete": (OPERATE,),

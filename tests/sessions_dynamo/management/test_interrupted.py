@@ -28,6 +28,7 @@ ARGUMENTS = {
     "dynamodb_teardown": ["--clear-data", "--yes"],
     "sessions_export": ["{file}"],
     "sessions_import": ["{file}"],
+    "sessions_restore": ["lost", "--from", "{file}"],
 }
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "sessions_dynamo" and name != "runserver")
 
