@@ -117,13 +117,29 @@ $(VENV)/run.stamp: requirements.txt
 	@$(or $(PYTHON),python3) -c $(RECENT) || { \
 	  echo "Python 3.11 or newer is needed, and none of these is that: $(or $(PYTHON),$(PYTHONS))." >&2; \
 	  echo "Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Making $(VENV), and installing requirements.txt in it: about a minute, this once."
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(call install,requirements.txt)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing requirements-dev.txt in $(VENV): a few minutes, this once."
+	$(call install,requirements-dev.txt)
 	@touch $@
+
+# pip, of whose lines one is shown that changes: which package it has come to. Its warnings and errors come as they are.
+define install
+@rm -f $(VENV)/failed; { PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+  -r $(1) || touch $(VENV)/failed; } | { \
+  all=$$(grep -c == $(1)); count=0; while read -r word name rest; do \
+    case "$$word" in \
+      Collecting) count=$$((count + 1)); line="$$count of about $$all: $${name%% *}";; \
+      Installing) line="writing $$count packages";; \
+      *) continue;; \
+    esac; \
+    if [ -t 1 ]; then printf '\r\033[K%.78s' "$$line"; fi; \
+  done; if [ -t 1 ]; then printf '\r\033[K'; fi; echo "$$count packages"; }; test ! -e $(VENV)/failed
+endef
 
 # DynamoDB Local, the Inspector and the conformance suite come from npm. Without them their tests skip, except in CI.
 SKIPPED := the tests that need DynamoDB Local, the MCP Inspector or a browser will be SKIPPED.
