@@ -13,6 +13,13 @@
 #   make release-check   builds the distribution and uses it
 #
 # Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
+# 'make run' serves the site, 'make install' installs what that needs and no more, 'make test' runs every test, 'make
+# check' those that need nothing but Python, 'make lint' checks style, imports and types, 'make conformance' runs the
+# protocol's official suite against three processes (ARGS="--help" says how else), 'make clients' drives the clients
+# that others wrote and writes docs/clients.md, 'make servers' compares the servers of the SDK's documents with the SDK's
+# own app and writes what differs to docs/servers.md, 'make release-check' builds the distribution and uses it, 'make
+# image' builds the container image (ARGS is for the engine, TAG names the image), 'make lock' writes the locks.
+# Each but the image builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -26,11 +33,13 @@ NODE_MODULES := tests/node_modules
 ADDRPORT ?=
 # More for pytest, such as ARGS="-k readme -x", or for the conformance run, such as ARGS="--kill".
 ARGS ?=
+# What 'make image' makes.
+TAG ?= mcp-sessions
 
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install reset test check lint docs docs-serve templates lock release-check conformance clients servers lambda bench clean
+.PHONY: run install reset test check lint docs docs-serve templates lock release-check conformance clients servers lambda bench clean image
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -41,6 +50,8 @@ install: $(VENV)/run.stamp
 # The tables of the embedded DynamoDB alone: staff accounts and tokens are in db.sqlite3.
 reset: $(VENV)/run.stamp
 	$(BIN)/python manage.py embedded_reset
+image:
+	@TAG='$(TAG)' deploy/image/build $(ARGS)
 
 test: $(VENV)/dev.stamp $(if $(shell command -v npm),$(NODE_MODULES)/.stamp,no-npm)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

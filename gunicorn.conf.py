@@ -7,7 +7,6 @@ are in seconds.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8062'}"
 
@@ -26,9 +25,9 @@ timeout = 0 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else 30
 # Whatever stops the process must wait longer before SIGKILL: an ECS task's stopTimeout is 30 by default.
 graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT") or "25")
 
-# The heartbeat file: /tmp may be on a disk that stalls. A Lambda function has nothing else.
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else None
+# The heartbeat file: /tmp may be on a disk that stalls, or cannot be written where the root is read-only.
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+worker_tmp_dir = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK | os.X_OK) else None
 
 # Its default path is the same for every gunicorn of a user, and nothing here uses it.
 control_socket_disable = True

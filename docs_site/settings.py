@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.image import entrypoint
 from docs_site.markdown import ROOT, code, page_of, table
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AWS_VARIABLES, AppSettings
@@ -75,7 +76,7 @@ def variables() -> dict[str, Variable]:
             default = None if alias_of or setting.derived else written(setting.default)
             found[name] = Variable(name, setting.cast.__name__, default, alias_of, is_setting=not alias_of)
     read = [*read_by(SITE), *read_by(GUNICORN), *read_by(ROOT / "sessions_dynamo" / "conf.py")]
-    read += [Variable(name, "str") for name in AWS_VARIABLES]
+    read += [Variable(name, "str") for name in (*AWS_VARIABLES, entrypoint.VARIABLE)]
     for variable in read:
         if variable.name not in found or not found[variable.name].kind:
             found[variable.name] = variable

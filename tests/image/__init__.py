@@ -1,0 +1,1 @@
+"""The container image without a container engine: its steps replayed in a bare Debian, and what they made run there."""
