@@ -13,6 +13,7 @@ from xdist.workermanage import WorkerController
 IN_TURN: Final = "in turn"
 ALONE: Final = "alone"
 
+TURNS: Final = (
     "aws_lambda",
     "browser",
     "clients",
@@ -24,6 +25,7 @@ ALONE: Final = "alone"
     "release",
     "test_packaging.py",
     "test_readme.py",
+)
 """Each starts several processes or a browser, and some kill them: one after the other, beside ordinary tests."""
 LAST: Final = ("test_iam.py",)
 """Looks at what all the others have called: begins when every other test has ended."""

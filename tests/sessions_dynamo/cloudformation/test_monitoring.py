@@ -23,6 +23,7 @@ from sessions_dynamo.tables.names import named_tables
 from sessions_dynamo.upkeep import attention, cloudwatch
 from tests.deploy.templates import lint
 from tests.engines import on_moto
+from tests.iam import policies
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -204,3 +205,22 @@ def test_times_of_this_service_can_be_asked_for_percentiles() -> None:
     (document,) = map(json.loads, emf.lines([latency]))
 
     assert document["RequestLatency"] == [2.0, 2.0, 2.0]
+
+
+def test_the_page_shows_the_policy_that_sending_metrics_needs() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    shown = json.loads(page.partition("```json\n")[2].partition("```")[0])["Statement"][0]
+    (statement,) = [each for each in policies.document("serve")["Statement"] if each["Sid"] == "OwnMetrics"]
+
+    assert shown == {name: value for name, value in statement.items() if name != "Sid"} | {
+        "Action": "cloudwatch:PutMetricData"
+    }
+    assert statement["Action"] == [shown["Action"]]
+
+
+def test_the_page_has_every_alarm_and_every_metric() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+
+    assert [alarm.name for alarm in ALARMS if f"`{alarm.name}`" not in page] == []
+    assert [name for name in metrics.UNITS if f"| `{name}` | {metrics.UNITS[name]} |" not in page] == []
+    assert f"looks at, {sum(len(alarm.metrics) for alarm in ALARMS)} here" in page.replace("\n", " ")
