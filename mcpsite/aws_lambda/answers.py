@@ -24,6 +24,11 @@ class Answer:
     body: bytearray = field(default_factory=bytearray)
     is_whole: bool = False
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it has begun as an event stream: what there is of it is good, and its client comes for the rest."""
+        return dict(self.headers).get(b"content-type", b"").startswith(b"text/event-stream")
+
     def take(self, message: Any) -> None:
         """Take one message of ASGI's."""
         if message["type"] == "http.response.start":

@@ -51,7 +51,8 @@ class Function:
         if request is None:
             command = scheduled.asked(given)
             if command is None:
-                logger.error("an event that is not answered, with %s", ", ".join(sorted(map(str, given))) or "nothing")
+                keys = ", ".join(sorted(map(str, given))) or "none"
+                logger.error("an event that is neither of a front door nor of a schedule; its keys: %s", keys)
                 raise UnknownEvent(ACCEPTED)
             return scheduled.run(command, context)
         asyncio.set_event_loop(self._loop)
@@ -66,21 +67,27 @@ class Function:
         self._thaw.awake()
         ends = asyncio.get_running_loop().time() + seconds
         serving = await current_loop()
-        answer = await self._within(request, scope, seconds - min(RESERVED_SECONDS, seconds / 5))
-        if answer is None:
+        answer = Answer()
+        if not await self._within(request, scope, answer, seconds - min(RESERVED_SECONDS, seconds / 5)):
             await serving.give_up(CANCEL_SECONDS)
-            answer = sentence(
-                HTTPStatus.GATEWAY_TIMEOUT,
-                f"The call was ended after {seconds:.0f} s, which is all that its function had. Its operator can raise"
-                " the function's timeout, or have the service run where calls may take longer: docs/lambda.md.",
+            logger.error(
+                "a request was ended because the function's time was over: %s %r", request.method, request.path
             )
-            logger.error("a call was ended because the function's time was over: %s %s", request.method, request.path)
+            if not answer.is_stream:
+                answer = sentence(
+                    HTTPStatus.GATEWAY_TIMEOUT,
+                    f"The call was ended after {seconds:.0f} s, which is all that its function had. Its operator can"
+                    " raise the function's timeout, or have the service run where calls may take longer:"
+                    " docs/lambda.md.",
+                )
+        elif not answer.is_whole:
+            answer = sentence(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
         await self._settle(serving, ends)
         return answer
 
-    async def _within(self, request: HttpEvent, scope: dict[str, Any], seconds: float) -> Answer | None:
-        """What the site answers within so many seconds; ``None`` where that was not all of it."""
-        answer, body, ended = Answer(), [request.body], asyncio.Event()
+    async def _within(self, request: HttpEvent, scope: dict[str, Any], answer: Answer, seconds: float) -> bool:
+        """Have the site answer within so many seconds; whether it came to an end by then."""
+        body, ended = [request.body], asyncio.Event()
 
         async def receive() -> Any:
             if body:
@@ -102,12 +109,11 @@ class Function:
             ended.set()
             serving.cancel()
             await asyncio.wait([serving], timeout=CANCEL_SECONDS)
-            return None
-        failure = serving.exception() if not serving.cancelled() else asyncio.CancelledError()
+            return False
+        failure = asyncio.CancelledError() if serving.cancelled() else serving.exception()
         if failure is not None and not answer.is_whole:
-            logger.error("a request failed: %s %s", request.method, request.path, exc_info=failure)
-            return sentence(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
-        return answer
+            logger.error("a request failed: %s %r", request.method, request.path, exc_info=failure)
+        return True
 
     async def _settle(self, serving: ServingLoop, ends: float) -> None:
         left = max(0.1, ends - asyncio.get_running_loop().time())

@@ -157,6 +157,20 @@ def test_a_call_that_outlasts_its_function_answers_and_leaves_nothing_running(
     assert peer.request("ping").status == 200
 
 
+def test_a_stream_that_outlasts_its_function_is_given_as_far_as_it_came(
+    handler: Handler, send: Send, settings: Settings
+) -> None:
+    settings.STREAM_SECONDS = 600
+    peer = LegacyPeer(send).connect()
+    short = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: 1000})
+    event, _ = HTTP.ask("GET", "/mcp", b"", {**peer.headers, **STREAM})
+    answer = received(handler(event, short))
+    assert answer.status == 200
+    # With it the client has a cursor to come back with.
+    assert b"\nid: " in answer.content
+    assert peer.request("ping").status == 200
+
+
 # --- Answers ------------------------------------------------------------------------------------------------------
 
 
