@@ -195,8 +195,12 @@ class Keeper:
             seen = self._server.writes
             copies = list(moto_tables.copied())
         try:
+            if self._troubled:
+                self._folder.make()
             self._write(copies)
         except OSError as exc:
+            # Somebody may have deleted the folder: every file is written anew.
+            self._written = dict.fromkeys(self._written)
             self._trouble(exc)
             return
         self._seen = seen

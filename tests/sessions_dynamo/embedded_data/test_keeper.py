@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -394,6 +395,24 @@ def test_a_disk_that_is_full_is_said_once_and_the_former_file_stays_until_there_
         keeper._save()
         assert "can be written again" in kept.warnings[-1]
         assert len(kept.items()) == 2
+
+
+def test_a_folder_that_was_deleted_meanwhile_is_made_and_filled_again(
+    kept: Embedded, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 3600.0)
+    with kept.running() as keeper:
+        setup.ensure_tables()
+        settings.DYNAMODB_SESSIONS_TABLE = "other-sessions"
+        setup.ensure_tables([named_tables()[0]])
+        settings.DYNAMODB_SESSIONS_TABLE = "sessions-kept"
+        keeper._save()
+        shutil.rmtree(kept.folder.path)
+        put(kept, "a")
+        keeper._save()
+        keeper._save()
+        assert [path.name for path in kept.folder.files()] == [f"{REGION}.other-sessions.jsonl.gz", FILE]
+    assert ["No such file" in warning for warning in kept.warnings] == [True, False]
 
 
 def test_a_folder_that_cannot_be_had_is_said_and_nothing_is_written_there(kept: Embedded, tmp_path: Path) -> None:
