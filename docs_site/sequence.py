@@ -39,7 +39,8 @@ class Row:
 
 def fence(source: str, language: str, css_class: str, options: Any, md: Any, **_: Any) -> str:
     """The picture of a block, as ``pymdownx.superfences`` asks for it."""
-    return f'<div class="{css_class}">{draw(source)}</div>'
+    # On a narrow screen it is moved sideways, by the keyboard too.
+    return f'<div class="{css_class}" tabindex="0">{draw(source)}</div>'
 
 
 def draw(source: str) -> str:

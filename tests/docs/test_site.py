@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -43,31 +40,16 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
-    directory = tmp_path_factory.mktemp("documentation") / "site"
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(directory)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "DJANGO_SETTINGS_MODULE": "mcpsite.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
-    return directory
-
-
-@pytest.fixture(scope="module")
-def built(site: Path) -> dict[str, Page]:
+def built(documentation: Path) -> dict[str, Page]:
     """Its pages, by their paths below it; that for what is not found knows no folder it stands in."""
-    found = {path.relative_to(site).as_posix(): Page(path.read_text()) for path in site.rglob("*.html")}
+    found = {
+        path.relative_to(documentation).as_posix(): Page(path.read_text()) for path in documentation.rglob("*.html")
+    }
     del found["404.html"]
     return found
 
 
-def test_no_link_of_the_site_is_broken(site: Path, built: dict[str, Page]) -> None:
+def test_no_link_of_the_site_is_broken(documentation: Path, built: dict[str, Page]) -> None:
     broken = []
     for name, page in built.items():
         for link in (*page.links, *page.loaded):
@@ -76,26 +58,26 @@ def test_no_link_of_the_site_is_broken(site: Path, built: dict[str, Page]) -> No
                 continue
             folder = Path(name).parent.as_posix()
             target = normpath(f"{folder}/{unquote(parts.path)}") if parts.path else name
-            target = f"{target}/index.html" if (site / target).is_dir() and target != "." else target
-            missing = target not in built if parts.fragment else not (site / target).exists()
+            target = f"{target}/index.html" if (documentation / target).is_dir() and target != "." else target
+            missing = target not in built if parts.fragment else not (documentation / target).exists()
             if missing or (parts.fragment and unquote(parts.fragment) not in built[target].anchors):
                 broken.append(f"{name}: {link}")
     assert broken == []
     assert {"readme.html", "reference/settings.html"} <= set(built)
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Path, built: dict[str, Page]) -> None:
+def test_nothing_is_loaded_from_elsewhere(documentation: Path, built: dict[str, Page]) -> None:
     assert {link for page in built.values() for link in page.loaded if urlsplit(link).netloc} == set()
-    ours = (site / "assets" / "site.css").read_text()
+    ours = (documentation / "assets" / "site.css").read_text()
     assert "url(" not in ours
     assert "@import" not in ours
     # The theme's script fetches Mermaid for blocks of this class, and only for them.
-    assert not any('class="mermaid"' in (site / name).read_text() for name in built)
+    assert not any('class="mermaid"' in (documentation / name).read_text() for name in built)
 
 
-def test_pages_show_no_marks_and_no_unread_markdown(site: Path, built: dict[str, Page]) -> None:
+def test_pages_show_no_marks_and_no_unread_markdown(documentation: Path, built: dict[str, Page]) -> None:
     for name in built:
-        text = (site / name).read_text()
+        text = (documentation / name).read_text()
         assert not re.search(r"<!-- (?:not )?run", text), name
         body = re.sub(r"<(pre|code|script)\b.*?</\1>", "", text, flags=re.DOTALL)
         assert not re.search(r"\]\([\w./-]+\.md|```", body), name
