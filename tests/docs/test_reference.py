@@ -63,6 +63,14 @@ def test_a_commands_guide_is_there() -> None:
         assert (ROOT / "docs" / page).is_file()
 
 
+def test_every_command_and_every_page_is_on_the_list_of_tasks() -> None:
+    tasks = (ROOT / "docs" / "how-to.md").read_text()
+    # Lists of this kind themselves, and what is for whoever changes this code.
+    others = {"index.md", "how-to.md", "operate.md", "concepts.md", "storage.md", "loop-pitfalls.md"}
+    assert {name for name in commands.commands() if not re.search(rf"`{name}\b", tasks)} == set()
+    assert {path.name for path in (ROOT / "docs").glob("*.md") if f"]({path.name}" not in tasks} <= others
+
+
 def test_every_kind_of_item_is_written_and_described() -> None:
     written = items.kinds()
     assert set(written["events"]) == set(EventKind)
