@@ -284,6 +284,9 @@ def test_a_project_of_ones_own(handler: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "mysite", ModuleType("mysite"))
     monkeypatch.setitem(sys.modules, "mysite.asgi", module := ModuleType("mysite.asgi"))
     module.site = handler._site  # type: ignore[attr-defined]
+    # What it registers is of this test.
+    for registry in ("_before_snapshot_registry", "_after_restore_registry"):
+        monkeypatch.setattr(f"snapshot_restore_py.{registry}", [])
     names: dict[str, Any] = {}
     exec(code, names)
     event, _ = Front("rest", "/prod", rest("prod")).ask("GET", "/healthz")
