@@ -142,17 +142,29 @@ def test_python_blocks_are_well_formed(fence: Fence) -> None:
 
 AWS_EVERYWHERE: Final = {"--endpoint-url", "--region", "--profile", "--output", "--query", "--cli-input-json"}
 """Options of the AWS CLI itself."""
+AWS_OWN: Final = {
+    *(("cloudformation", "deploy"), ("cloudformation", "package")),
+    *(("ecr", "get-login-password"), ("logs", "tail")),
+}
+"""Commands that the AWS CLI has and no service; of ``aws s3`` all are."""
 
 
 @pytest.mark.parametrize("fence", [one for one in _every("bash") if "\naws " in f"\n{one.values[0].text}"])
 def test_the_aws_cli_has_the_commands_and_options(fence: Fence) -> None:
     for service, command, *rest in _aws_commands(fence.text):
-        model = get_session().get_service_model(service)
+        if service == "s3" or (service, command) in AWS_OWN:
+            continue
+        session = get_session()
+        if command == "wait":
+            waiters = session.get_waiter_model(service).waiter_names
+            assert rest[0] in {xform_name(name, "-") for name in waiters}, f"aws {service} waits for no {rest[0]}"
+            continue
+        model = session.get_service_model(service)
         operations = {xform_name(name, "-"): name for name in model.operation_names}
         assert command in operations, f"aws {service} has no {command}"
         shape = model.operation_model(operations[command]).input_shape
         options = {f"--{xform_name(name, '-')}" for name in (shape.members if shape else ())}
-        given = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        given = {word.partition("=")[0].replace("--no-", "--") for word in rest if word.startswith("--")}
         assert given <= options | AWS_EVERYWHERE, f"aws {service} {command}"
 
 
@@ -160,6 +172,18 @@ def _aws_commands(script: str) -> Iterator[list[str]]:
     """The words behind ``aws`` of each of its commands; one goes on behind a backslash, and in a quoted text."""
     lines = re.sub(r"'[^']*'", lambda quoted: quoted[0].replace("\n", " "), script.replace("\\\n", " ")).splitlines()
     yield from (shlex.split(line, comments=True)[1:] for line in lines if line.startswith("aws "))
+
+
+def test_a_command_or_an_option_that_the_aws_cli_has_not_is_found() -> None:
+    def check(text: str) -> None:
+        test_the_aws_cli_has_the_commands_and_options(Fence("docs/none.md", 1, "", "bash", "", text, ""))
+
+    check(
+        "aws dynamodb describe-table --table-name x --region \\\n  eu-west-1\naws ecs wait tasks-running --cluster c\n"
+    )
+    for wrong in ("dynamodb describe-tables", "dynamodb list-backups --tables x", "ecs wait tasks-walking"):
+        with pytest.raises(AssertionError, match=r"^aws "):
+            check(f"aws {wrong}\n")
 
 
 @pytest.mark.parametrize("fence", _every(*PARSERS))
