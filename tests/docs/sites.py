@@ -67,9 +67,13 @@ def table_variables(heading: str) -> set[str]:
 
 
 def clone(directory: Path) -> Path:
-    """What a clone of the repository holds, without this machine's ``.env``, database and installed packages."""
+    """What a clone of the repository holds, without this machine's ``.env``, database and installed packages.
+
+    One that is there already keeps what its site wrote.
+    """
     kept = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
-    return Path(shutil.copytree(ROOT, directory / "clone", ignore=shutil.ignore_patterns(".git", *kept)))
+    ignored = shutil.ignore_patterns(".git", *kept)
+    return Path(shutil.copytree(ROOT, directory / "clone", ignore=ignored, dirs_exist_ok=True))
 
 
 @contextmanager

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import ast
-import http.cookiejar
 import json
 import re
-import urllib.parse
-import urllib.request
 from pathlib import Path
 
-from tests.docs.walkthroughs import Running, blocks_of, started
+from tests.docs import staff
+from tests.docs.fences import ROOT, fences
+from tests.docs.sites import running
 from tests.engines import free_ports
 
-SERVER, START, *SHELL, DOCKERFILE = blocks_of("tutorial.md", "tests/docs/test_tutorial.py")
+SERVER, START, *SHELL, DOCKERFILE = (
+    fence for fence in fences(ROOT / "docs" / "tutorial.md") if fence.mark == "run by tests/docs/test_tutorial.py"
+)
 
 
 def test_the_tutorial_works_as_it_is_pasted(tmp_path: Path) -> None:
-    first, second = free_ports(2)
     # Whatever fails in between, nothing is left running.
-    script = "trap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT\n" + "\n".join(block.text for block in SHELL)
-    with started(START.text, tmp_path, {SERVER.title: SERVER.text}) as site:
-        done = site.paste(script, {"8071": first, "8072": second})
-        logs = "".join((site.root / name).read_text() for name in ("first.log", "second.log"))
+    script = "set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT\n" + "\n".join(block.text for block in SHELL)
+    script = script.replace(".venv/bin/gunicorn", "python -m gunicorn")
+    with running(START.text, tmp_path, {SERVER.title: SERVER.text}) as site:
+        # The port is an argument of a function there, not a part of an address.
+        for written, port in zip(("8062", "8071", "8072"), (site.port, *free_ports(2)), strict=True):
+            script = re.sub(rf"\b{written}\b", str(port), script)
+        done = site.shell(script)
+        logs = "".join(path.read_text() for path in site.root.glob("*.log"))
         assert done.returncode == 0, done.stdout + done.stderr + logs
         (session,) = re.findall(r"^session (\S+)$", done.stdout, re.MULTILINE)
-        page = _page_of(site, session)
+        login = staff.printed_login(site)
+        assert session in staff.page(site, login, "sessions/")
+        page = staff.page(site, login, f"sessions/{session}/")
 
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     ready = [answer for answer in answers if "status" in answer]
@@ -39,23 +45,8 @@ def test_the_tutorial_works_as_it_is_pasted(tmp_path: Path) -> None:
         {"items": items[:3]},
         {"items": items, "added": 4},
     ]
-    assert session in page
     assert "jam" in page
     assert "tools/call" in page
-
-
-def _page_of(site: Running, session: str) -> str:
-    """The staff page of a session, by the login that was printed."""
-    (login,) = re.findall(r"user (\S+) password (\S+)$", site.log.read_text(), re.MULTILINE)
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-    base = f"http://127.0.0.1:{site.port}"
-    form = opener.open(f"{base}/admin/login/").read().decode()
-    (token,) = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)[:1]
-    fields = {"csrfmiddlewaretoken": token, "username": login[0], "password": login[1], "next": "/admin/"}
-    opener.open(f"{base}/admin/login/", urllib.parse.urlencode(fields).encode()).read()
-    listing = opener.open(f"{base}/admin/sessions/").read().decode()
-    assert session in listing
-    return str(opener.open(f"{base}/admin/sessions/{session}/").read().decode())
 
 
 def test_the_image_of_the_tutorial_serves_what_was_copied_into_it() -> None:
