@@ -107,6 +107,7 @@ RAISED: Final = frozenset(
         "UnusableKey",
         "_damaged",
         "error_answer",
+        "interrupted",
         "sentence",
     }
 )
