@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from deploy import policies
+from deploy import ecs_resources, policies, terraform_resources
 from sessions_dynamo import schema
 from sessions_dynamo.cloudformation import alarms, dashboard, tables, template
 from sessions_dynamo.cloudformation.tables import Values
@@ -124,6 +124,17 @@ PARTS: Final[Sequence[Part]] = (
         policies=partial(role_policies, "serve", "schedule"),
     ),
     *yaml_regions("serverless/serverless.yml", tables=_serverless_tables, policies=_serverless_policies),
+    *yaml_regions(
+        "ecs/template.yaml",
+        alarm_parameters=alarms.parameters,
+        conditions=alarms.conditions,
+        policies=ecs_resources.policies,
+        tables=ecs_resources.tables,
+        monitoring=monitoring_resources,
+    ),
+    Whole("terraform/tables.tf.json", lambda: as_json(terraform_resources.tables())),
+    Whole("terraform/policies.tf.json", lambda: as_json(terraform_resources.policies())),
+    Whole("terraform/monitoring.tf.json", lambda: as_json(terraform_resources.monitoring())),
 )
 
 

@@ -67,6 +67,9 @@ SLOW = frozenset(
     {
         "deploy/test_sam_build.py",
         "deploy/test_serverless.py",
+        "deploy/test_ecs_site.py",
+        "deploy/test_ecs_template.py",
+        "deploy/test_terraform.py",
         "sessions_dynamo/asgi_server/test_slow_clients.py",
         "sessions_dynamo/asgi_server/test_stopping.py",
         "sessions_dynamo/backups/test_restores.py",
