@@ -25,11 +25,13 @@ LEFT_OUT: Final = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
     "AWS::CloudTrail::Trail",
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::Dashboard",
     "AWS::S3::BucketPolicy",
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
 }
-"""What moto's CloudFormation has no form of; cfn-lint alone has seen these."""
+"""What moto's CloudFormation has no form of, or does not list; cfn-lint alone has seen these."""
 
 
 @cache

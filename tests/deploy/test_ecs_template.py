@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cfnlint import api as cfnlint
+from cfnlint.config import ManualArgs
 from cfnlint.decode import cfn_yaml
 
 from deploy.narrowing import DIRECTORY, Narrowing, document
@@ -71,8 +72,9 @@ def _types(template: Mapping[str, Any], *conditions: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["template.yaml", "network.yaml"])
 def test_cfn_lint_finds_nothing(name: str) -> None:
-    found = cfnlint.lint_all((ECS / name).read_text())
-    assert [str(each) for each in found if each.rule.id[0] in "EW"] == []
+    # In one region: in all of them it takes minutes.
+    found = cfnlint.lint((ECS / name).read_text(), config=ManualArgs(regions=[REGION]))
+    assert [str(each) for each in found] == []
 
 
 def test_moto_makes_all_that_it_knows(template: Mapping[str, Any], least: Stack, everything: Stack) -> None:
