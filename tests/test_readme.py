@@ -21,6 +21,7 @@ from django.core.management import get_commands
 from mcp import Client
 from moto.server import ThreadedMotoServer
 
+from deploy.image import entrypoint
 from docs_site import settings
 from tests.docs.fences import ROOT, fences
 from tests.docs.sites import Site, running, table_variables
@@ -37,8 +38,9 @@ def _shell_blocks(tag: str, section: str | None = None) -> list[str]:
 
 
 def _read_by_settings() -> set[str]:
-    """The variables that set a setting of this site, or one that an app declares."""
-    return set(settings.variables()) - {variable.name for variable in settings.read_by(settings.GUNICORN)}
+    """The variables that set a setting of this site, or one that an app declares: what ``.env`` may hold."""
+    others = {entrypoint.VARIABLE, *(variable.name for variable in settings.read_by(settings.GUNICORN))}
+    return set(settings.variables()) - others
 
 
 # --- A site of one section ------------------------------------------------------------------------------------
