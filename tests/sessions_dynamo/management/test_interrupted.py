@@ -67,7 +67,7 @@ def test_ctrl_c_is_a_sentence(
 @pytest.fixture
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Have Ctrl-C come when a command asks for its client, or for what else it begins with."""
-    begins = {"dynamodb_status": "status", "embedded_reset": "filesizeformat"}
+    begins = {"dynamodb_status": "status", "dynamodb_template": "template", "embedded_reset": "filesizeformat"}
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

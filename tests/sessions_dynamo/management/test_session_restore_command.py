@@ -287,9 +287,10 @@ def test_a_set_that_is_not_whole_is_refused(store: SessionStore, settings: Setti
     on_demand.delete(made[1].arn)
     with pytest.raises(CommandError, match=f"There is no set {STAMP} with an AVAILABLE backup"):
         restore("nobody", "--from", made[0].name, "--yes")
-    store.dynamodb.create_backup(TableName=store.table, BackupName="by-hand")
+    by_hand = f"of-{store.table}-by-hand"
+    store.dynamodb.create_backup(TableName=store.table, BackupName=by_hand)
     with pytest.raises(CommandError, match="its name has no stamp"):
-        restore("nobody", "--from", "by-hand", "--yes")
+        restore("nobody", "--from", by_hand, "--yes")
 
 
 @on_moto
