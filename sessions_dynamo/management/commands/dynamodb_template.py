@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.cloudformation.template import template
 from sessions_dynamo.management import arguments, setup_options
-from sessions_dynamo.management.console import both_tables, command_errors
+from sessions_dynamo.management.console import both_tables, command_errors, interruptible
 
 
 class Command(BaseCommand):
@@ -25,6 +25,6 @@ class Command(BaseCommand):
         setup_options.add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with command_errors():
+        with interruptible("Interrupted."), command_errors():
             document = template(both_tables(options), setup_options.desired(options))
         self.stdout.write(json.dumps(document, indent=2))
