@@ -11,14 +11,8 @@
 #   make templates       writes what deploy/ repeats of the code
 #   make lock            writes the locks
 #   make release-check   builds the distribution and uses it
+#   make image           builds the container image; ARGS is for the engine, TAG names the image
 #
-# Each builds .venv when it is missing or older than the requirements; nothing is installed outside it.
-# 'make run' serves the site, 'make install' installs what that needs and no more, 'make test' runs every test, 'make
-# check' those that need nothing but Python, 'make lint' checks style, imports and types, 'make conformance' runs the
-# protocol's official suite against three processes (ARGS="--help" says how else), 'make clients' drives the clients
-# that others wrote and writes docs/clients.md, 'make servers' compares the servers of the SDK's documents with the SDK's
-# own app and writes what differs to docs/servers.md, 'make release-check' builds the distribution and uses it, 'make
-# image' builds the container image (ARGS is for the engine, TAG names the image), 'make lock' writes the locks.
 # Each but the image builds .venv when it is missing or older than the requirements; nothing is installed outside it.
 
 # The first of these that is Python 3.11 or newer; 'make run PYTHON=/path/to/python3' chooses another.
@@ -50,6 +44,7 @@ install: $(VENV)/run.stamp
 # The tables of the embedded DynamoDB alone: staff accounts and tokens are in db.sqlite3.
 reset: $(VENV)/run.stamp
 	$(BIN)/python manage.py embedded_reset
+
 image:
 	@TAG='$(TAG)' deploy/image/build $(ARGS)
 

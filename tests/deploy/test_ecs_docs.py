@@ -31,6 +31,8 @@ TAIL: Final = {"--log-stream-name-prefix", "--since"}
 NOTE: Final = f"""#!{sys.executable}
 import json, os, pathlib, sys
 name = pathlib.Path(sys.argv[0]).name
+if "--password-stdin" in sys.argv:
+    sys.stdin.read()  # else who writes to it may find a broken pipe
 with open(os.environ["NOTED"], "a") as noted:
     noted.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
 print("told" if name == "aws" else "")
