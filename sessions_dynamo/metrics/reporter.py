@@ -43,6 +43,8 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._dropped = 0
         self._logged_at = float("-inf")
+        self._failing: set[object] = set()
+        """The gauges that fail, which was logged once."""
 
     def start(self) -> None:
         """Start the thread, unless it runs."""
@@ -72,8 +74,17 @@ class Reporter:
 
     def _readings(self) -> list[Metric]:
         totals: Counter[str] = Counter()
-        for name, read in list(self.gauges.values()):
-            totals[name] += read()
+        gauges = self.gauges.copy()
+        self._failing &= gauges.keys()
+        for key, (name, read) in gauges.items():
+            try:
+                totals[name] += read()
+            except Exception:  # Whatever it was, the others are sent, now and in the next minute.
+                if key not in self._failing:
+                    self._failing.add(key)
+                    logger.exception("the metric %s could not be read", name)
+            else:
+                self._failing.discard(key)
         return [reading(name, total) for name, total in totals.items()]
 
     def _send(self, readings: Sequence[Metric]) -> None:
@@ -116,7 +127,7 @@ def timing(name: str, ms: float, *, tool: str | None = None) -> None:
 def gauge(name: str, read: Callable[[], int]) -> Iterator[None]:
     """Send once a minute what ``read`` says meanwhile, 0 too; of several of a name in this process, the sum.
 
-    ``read`` is called by another thread.
+    ``read`` is called by another thread. While it raises, which is logged once, its part is missing.
     """
     reporter, key = _reporter, object()
     reporter.gauges[key] = (name, read)

@@ -204,6 +204,20 @@ class TestGauges:
 
         assert [metric.name for metric in sent.get(timeout=PATIENCE)] == ["ToolCalls"]
 
+    def test_one_that_fails_is_logged_once_and_the_others_are_sent(
+        self, sent: queue.Queue[list[Metric]], sending: reporter.Reporter, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with metrics.gauge("LeaseExpired", lambda: 1 // 0), metrics.gauge("OpenStreams", lambda: 2):
+            for _ in range(3):
+                while [(metric.name, metric.values) for metric in sent.get(timeout=PATIENCE)] != [
+                    ("OpenStreams", {2: 1})
+                ]:
+                    pass
+
+        (record,) = caplog.records
+        assert record.getMessage() == "the metric LeaseExpired could not be read"
+        assert "ZeroDivisionError" in str(record.exc_text)
+
     def test_off_asks_nobody(self, sending: reporter.Reporter) -> None:
         with metrics.gauge("OpenStreams", lambda: 1 // 0):
             assert sending._thread is None
