@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from mcp_types import INTERNAL_ERROR
+
 from mcpsite.aws_lambda.doors import Door, Headers, HttpEvent
+from mcpsite.endpoint.wire.answers import encode, error_body
 
 MAX_BYTES: Final = {Door.FORMAT_1: 6_000_000, Door.FORMAT_2: 6_000_000, Door.ALB: 1_000_000}
 """What a door takes of an answer, its JSON and its headers included; the quotas are 6 MB and 1 MB."""
@@ -58,8 +61,7 @@ def form(answer: Answer, request: HttpEvent) -> dict[str, Any]:
 
 def sentence(status: HTTPStatus, text: str) -> Answer:
     """An answer of the function's own, in JSON-RPC's form: most clients here are of MCP."""
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    body = f'{{"jsonrpc":"2.0","id":null,"error":{{"code":-32603,"message":"{quoted}"}}}}'
+    body = encode(error_body(INTERNAL_ERROR, text))
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     return Answer(status, headers, bytearray(body.encode()), is_whole=True)
 

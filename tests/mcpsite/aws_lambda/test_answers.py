@@ -1,0 +1,78 @@
+"""What goes back by each front door, whatever the site answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import pytest
+
+from mcpsite.aws_lambda.answers import sentence
+from tests.mcpsite.aws_lambda.conftest import Handler
+from tests.mcpsite.aws_lambda.events import CONTEXT, Front, alb, cookies, http_api, received
+
+pytestmark = pytest.mark.usefixtures("dynamodb")
+
+HTTP: Final = Front("http-api", "", http_api())
+
+
+@pytest.fixture
+def answering(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the site answer with these headers and this body."""
+
+    def be(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        async def site(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        monkeypatch.setattr(handler, "_site", site)
+
+    return be
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "is_text"),
+    [
+        (b"application/json", None, True),
+        (b"text/html; charset=utf-8", None, True),
+        (b"text/css", b"gzip", False),
+        (b"font/woff2", None, False),
+        (b"text/plain; charset=latin-1", None, False),
+    ],
+)
+def test_a_body_that_is_no_text_goes_as_base64(
+    handler: Handler, answering: Callable[..., None], kind: bytes, encoding: bytes | None, is_text: bool
+) -> None:
+    body = "ä".encode() if is_text else b"\xe4\x1f"
+    answering([(b"content-type", kind), *([(b"content-encoding", encoding)] if encoding else [])], body)
+    event, _ = HTTP.ask("GET", "/x")
+    result = handler(event, CONTEXT)
+    assert result["isBase64Encoded"] is not is_text
+    assert received(result).content == body
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_cookies_by_a_balancer(handler: Handler, answering: Callable[..., None], many: bool) -> None:
+    answering([(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"set-cookie", b"c=3"), (b"vary", b"x")], b"")
+    event, _ = Front("alb", "", alb(many=many)).ask("GET", "/x")
+    result = handler(event, CONTEXT)
+    assert sorted(cookies(result)) == ["a=1", "b=2", "c=3"]
+    assert result["statusDescription"] == "200 OK"
+
+
+@pytest.mark.parametrize(("front", "size"), [(HTTP, 6_000_001), (Front("alb", "", alb(many=True)), 1_000_001)])
+def test_an_answer_that_no_function_carries_says_so(
+    handler: Handler, answering: Callable[..., None], front: Front, size: int
+) -> None:
+    answering([(b"content-type", b"application/json")], b"1" * size)
+    event, _ = front.ask("GET", "/x")
+    answer = received(handler(event, CONTEXT))
+    assert answer.status == 500
+    assert f"The answer has {size:,} bytes" in answer.error["message"]
+
+
+def test_a_sentence_is_json_whatever_is_in_it() -> None:
+    text = 'a "name"\\, and\nanother line'
+    assert json.loads(sentence(HTTPStatus.GATEWAY_TIMEOUT, text).body)["error"]["message"] == text
