@@ -35,11 +35,10 @@ SESSIONS, EVENTS = "mcp-sessions", "mcp-session-events"
 
 def tables() -> dict[str, Resource]:
     """Both tables, by logical id; what differs between deployments is a reference to a parameter."""
-    desired = Desired("production", ON_DEMAND, recovery=True, deletion_protection=True)
+    desired = Desired("production", ON_DEMAND, recovery=True, deletion_protection=False)
     found = declared.resources(named_tables(SESSIONS, EVENTS), desired, REFERENCES)
     for resource in found.values():
         resource["Properties"] |= {
-            "DeletionProtectionEnabled": {"Fn::If": ["ProtectsTables", True, False]},
             "PointInTimeRecoverySpecification": {
                 "PointInTimeRecoveryEnabled": {"Fn::If": ["RecoversTables", True, False]}
             },

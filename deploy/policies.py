@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,21 +16,21 @@ _ARN: Final = re.compile(
 )
 
 
-def statements(policy: str, names: Mapping[str, str] = PARAMETERS) -> list[dict[str, Any]]:
+def statements(policy: str) -> list[dict[str, Any]]:
     """The statements of ``deploy/iam/<policy>.json``, on the stack's own tables, region and account."""
     document = json.loads((POLICIES / f"{policy}.json").read_text())
-    return [statement | {"Resource": _resources(statement["Resource"], names)} for statement in document["Statement"]]
+    return [statement | {"Resource": _resources(statement["Resource"])} for statement in document["Statement"]]
 
 
-def _resources(given: str | list[str], names: Mapping[str, str]) -> Any:
+def _resources(given: str | list[str]) -> Any:
     if given == "*":
         return given
-    return [_resource(each, names) for each in ([given] if isinstance(given, str) else given)]
+    return [_resource(each) for each in ([given] if isinstance(given, str) else given)]
 
 
-def _resource(arn: str, names: Mapping[str, str]) -> dict[str, str]:
+def _resource(arn: str) -> dict[str, str]:
     match = _ARN.fullmatch(arn)
     if match is None:
         raise ValueError(f"{arn} is no table's: say in deploy/policies.py what a template has in its place.")
     place = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}"
-    return {"Fn::Sub": f"{place}:table/{names[match['table']]}{match['rest']}"}
+    return {"Fn::Sub": f"{place}:table/{PARAMETERS[match['table']]}{match['rest']}"}

@@ -20,21 +20,25 @@ import yaml
 from deploy import ecs_resources, policies, terraform_resources
 from sessions_dynamo import schema
 from sessions_dynamo.cloudformation import alarms, dashboard, tables, template
-from sessions_dynamo.cloudformation.tables import Values
 from sessions_dynamo.tables.desired import ON_DEMAND, Desired
 from sessions_dynamo.tables.names import NamedTable
 
 HERE: Final = Path(__file__).parent
 TABLES: Final = (NamedTable("mcp-sessions", schema.SESSIONS), NamedTable("mcp-session-events", schema.EVENTS))
-DESIRED: Final = Desired("production", ON_DEMAND, recovery=True, deletion_protection=True)
-"""What every template here wants of the tables; ``manage.py dynamodb_template`` prints others."""
+DESIRED: Final = Desired("production", ON_DEMAND, recovery=True, deletion_protection=False)
+"""What every template here wants of the tables, before it stands; ``manage.py dynamodb_template`` prints others."""
 
 
 _SERVERLESS: Final = {
-    "mcp-sessions": "${self:custom.sessionsTable}",
-    "mcp-session-events": "${self:custom.eventsTable}",
+    "SessionsTableName": "${self:custom.sessionsTable}",
+    "EventsTableName": "${self:custom.eventsTable}",
+    "Environment": "${sls:stage}",
+    "DeletionProtection": "${param:deletionProtection, 'false'}",
 }
-"""The tables' names in ``serverless.yml``, as its own variables."""
+"""The parameters of a stack of ``serverless.yml``, as that framework's own variables.
+
+They are defaults, for it hands values to the stack that holds its bucket as well, which has no parameters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,16 @@ class _Dumper(yaml.SafeDumper):
 
 def parameters() -> dict[str, Any]:
     """The parameters that tables, policies, alarms and dashboard name."""
-    return template.parameters(TABLES, DESIRED.environment) | alarms.parameters()
+    return (
+        template.parameters(TABLES, DESIRED.environment)
+        | template.protection_parameter(default=False)
+        | alarms.parameters()
+    )
+
+
+def conditions() -> dict[str, Any]:
+    """The conditions of tables and alarms."""
+    return template.protection_condition() | alarms.conditions()
 
 
 def table_resources() -> dict[str, Any]:
@@ -98,9 +111,9 @@ def yaml_regions(path: str, **texts: Callable[[], Any]) -> Iterator[Region]:
         yield Region(path, name, lambda value=value: as_yaml(value()))  # type: ignore[misc]
 
 
-def _serverless_tables() -> dict[str, Any]:
-    sessions, events = _SERVERLESS.values()
-    return tables.resources(TABLES, DESIRED, Values(sessions, events, "${sls:stage}"))
+def _serverless_parameters() -> dict[str, Any]:
+    asked = parameters()
+    return {name: asked[name] | {"Default": default} for name, default in _SERVERLESS.items()}
 
 
 def _serverless_policies() -> list[dict[str, Any]]:
@@ -108,7 +121,7 @@ def _serverless_policies() -> list[dict[str, Any]]:
     return [
         statement | {"Sid": f"{name.capitalize()}{statement['Sid']}"}
         for name in ("serve", "schedule")
-        for statement in policies.statements(name, _SERVERLESS)
+        for statement in policies.statements(name)
     ]
 
 
@@ -118,12 +131,18 @@ PARTS: Final[Sequence[Part]] = (
     *yaml_regions(
         "sam/template.yaml",
         parameters=parameters,
-        conditions=alarms.conditions,
+        conditions=conditions,
         tables=table_resources,
         monitoring=monitoring_resources,
         policies=partial(role_policies, "serve", "schedule"),
     ),
-    *yaml_regions("serverless/serverless.yml", tables=_serverless_tables, policies=_serverless_policies),
+    *yaml_regions(
+        "serverless/serverless.yml",
+        parameters=_serverless_parameters,
+        conditions=template.protection_condition,
+        tables=table_resources,
+        policies=_serverless_policies,
+    ),
     *yaml_regions(
         "ecs/template.yaml",
         alarm_parameters=alarms.parameters,

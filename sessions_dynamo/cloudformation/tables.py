@@ -15,8 +15,11 @@ from sessions_dynamo.tables.names import NamedTable
 LOGICAL_IDS: Final[Mapping[schema.Table, str]] = {schema.SESSIONS: "SessionsTable", schema.EVENTS: "EventsTable"}
 """What other resources of a template call the tables."""
 
-RETAINED: Final = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
-"""Neither the end of a stack nor a renaming in it deletes what sessions hold."""
+RETAINED: Final = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+"""Neither the end of a stack nor a renaming in it deletes what sessions hold.
+
+The rollback of what created the tables does: their names are fixed, and each retry would find them taken.
+"""
 
 Resource = dict[str, Any]
 
@@ -28,6 +31,8 @@ class Values:
     sessions_table: Any
     events_table: Any
     environment: Any
+    deletion_protection: Any = None
+    """None puts there what is declared."""
 
     def name_of(self, table: NamedTable) -> Any:
         return self.sessions_table if table.schema is schema.SESSIONS else self.events_table
@@ -67,7 +72,9 @@ def properties(table: NamedTable, desired: Desired, values: Values) -> dict[str,
     }
     # What is declared off is a property, too; what is not declared at all is none, and stays as it stands.
     if desired.deletion_protection is not None:
-        found["DeletionProtectionEnabled"] = desired.deletion_protection
+        found["DeletionProtectionEnabled"] = (
+            desired.deletion_protection if values.deletion_protection is None else values.deletion_protection
+        )
     if desired.recovery is not None:
         found["PointInTimeRecoverySpecification"] = dict(recovery.specification(desired.recovery))
     if desired.kms_key is not None:

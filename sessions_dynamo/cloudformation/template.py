@@ -12,12 +12,15 @@ from sessions_dynamo.tables.desired import Desired, InvalidDeclaration
 from sessions_dynamo.tables.names import NamedTable
 
 FORMAT_VERSION: Final = "2010-09-09"
+PROTECTION: Final = "DeletionProtection"
+PROTECTS: Final = "ProtectsTables"
 REFERENCES: Final = Values(
     sessions_table={"Ref": "SessionsTableName"},
     events_table={"Ref": "EventsTableName"},
     environment={"Ref": "Environment"},
+    deletion_protection={"Fn::If": [PROTECTS, True, False]},
 )
-"""The values as references to the parameters of ``parameters``."""
+"""The values as references to the parameters of ``parameters`` and ``protection_parameter``."""
 
 _DESCRIPTION: Final = (
     "Both DynamoDB tables of MCP sessions, as manage.py dynamodb_setup makes them. They stay when the stack goes."
@@ -33,10 +36,13 @@ _ENVIRONMENT_PATTERN: Final = r"[A-Za-z0-9 _.:/=+@-]{1,256}"
 def template(both: Sequence[NamedTable], desired: Desired) -> dict[str, Any]:
     """A whole template, JSON-ready. Raises ``InvalidDeclaration`` for replicas, which it has none of."""
     refuse_replicas(desired)
+    protected = desired.deletion_protection
     return {
         "AWSTemplateFormatVersion": FORMAT_VERSION,
         "Description": _DESCRIPTION,
-        "Parameters": parameters(both, desired.environment),
+        "Parameters": parameters(both, desired.environment)
+        | ({} if protected is None else protection_parameter(protected)),
+        **({} if protected is None else {"Conditions": protection_condition()}),
         "Resources": tables.resources(both, desired, REFERENCES),
         "Outputs": outputs(),
     }
@@ -74,6 +80,24 @@ def parameters(both: Sequence[NamedTable], environment: str) -> dict[str, Any]:
             "Description": "ENVIRONMENT of the service: the tables' tag, and a dimension of its metrics",
         },
     }
+
+
+def protection_parameter(default: bool) -> dict[str, Any]:
+    """The parameter of deletion protection: it is switched on once the stack stands."""
+    return {
+        PROTECTION: {
+            "Type": "String",
+            "AllowedValues": ["true", "false"],
+            "Default": "true" if default else "false",
+            "Description": "Whether nobody can delete the tables; say true once the stack stands, for"
+            " CloudFormation cannot take back a protected table of a creation that failed",
+        }
+    }
+
+
+def protection_condition() -> dict[str, Any]:
+    """The condition that the tables' protection depends on."""
+    return {PROTECTS: {"Fn::Equals": [{"Ref": PROTECTION}, "true"]}}
 
 
 def outputs() -> dict[str, Any]:

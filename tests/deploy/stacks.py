@@ -118,5 +118,5 @@ def stack(account: Account, name: str, **parameters: str) -> Iterator[Stack]:
     for kind, table in made.values():
         if kind == "AWS::DynamoDB::Table":
             dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
-            dynamodb.delete_table(TableName=table)
+    # moto knows no RetainExceptOnCreate, and so deletes the tables too.
     cloudformation.delete_stack(StackName=name)

@@ -29,6 +29,7 @@ EVERYTHING = {
     "AuditTrail": "true",
     "Database": "rds",
     "DatabaseMultiAz": "true",
+    "DeletionProtection": "true",
     "DomainName": "mcp.example.com",
     "EventsTableName": "all-events",
     "SessionsTableName": "all-sessions",
@@ -287,8 +288,8 @@ def test_tables_that_were_there_are_left_alone(least: Stack) -> None:
     assert not [kind for kind, _ in least.resources.values() if kind == "AWS::DynamoDB::Table"]
 
 
-def test_a_stack_takes_no_table_with_it(template: Mapping[str, Any]) -> None:
+def test_a_stack_takes_no_table_with_it_but_one_whose_creation_failed(template: Mapping[str, Any]) -> None:
     tables = [each for each in template["Resources"].values() if each["Type"] == "AWS::DynamoDB::Table"]
     assert len(tables) == len([schema.SESSIONS, schema.EVENTS])
     for table in tables:
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")

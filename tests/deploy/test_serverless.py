@@ -65,12 +65,21 @@ def run(osls: Path, folder: Path, text: str, *options: str) -> subprocess.Comple
 @pytest.fixture(scope="module")
 def packed(osls: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The CloudFormation that the framework would deploy."""
-    folder = tmp_path_factory.mktemp("serverless")
-    text = (SOURCE / "serverless.yml").read_text()
-    ended = run(osls, folder, text, "--param=server=theirs.server:mcp", "--param=hosts=,mcp.example.com")
+    given = ("--param=server=theirs.server:mcp", "--param=hosts=,mcp.example.com")
+    return pack(osls, tmp_path_factory.mktemp("serverless"), *given)
+
+
+def pack(osls: Path, folder: Path, *options: str) -> dict[str, Any]:
+    """The CloudFormation of the service as it is, with these options."""
+    ended = run(osls, folder, (SOURCE / "serverless.yml").read_text(), *options)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made: dict[str, Any] = json.loads((folder / ".serverless/cloudformation-template-update-stack.json").read_text())
     return made
+
+
+def defaults(packed: dict[str, Any]) -> dict[str, Any]:
+    """The stack's parameters, which the framework gives no other values."""
+    return {name: parameter["Default"] for name, parameter in packed["Parameters"].items()}
 
 
 def test_an_unknown_key_would_be_refused(osls: Path, tmp_path: Path) -> None:
@@ -128,24 +137,23 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_on_the_stages_tables(
     ]
     assert [(each["Sid"], each["Action"]) for each in statements] == wanted
     text = json.dumps(statements)
-    assert "table/mcp-sessions-staging" in text
-    assert "${self" not in text
-    assert "table/mcp-sessions/" not in text
+    assert "table/${SessionsTableName}" in text
+    assert "table/mcp-sessions" not in text
 
 
 def test_the_tables_are_those_of_the_code(packed: dict[str, Any]) -> None:
     printed = load("cloudformation/tables.json")["Resources"]
-    values = {
-        "SessionsTableName": "mcp-sessions-staging",
-        "EventsTableName": "mcp-session-events-staging",
-        "Environment": STAGE,
-    }
-    text = json.dumps({name: packed["Resources"][name] for name in printed})
-    wanted = json.dumps(printed)
-    for parameter, value in values.items():
-        wanted = wanted.replace(json.dumps({"Ref": parameter}), json.dumps(value))
 
-    assert json.loads(text) == json.loads(wanted)
+    assert {name: packed["Resources"][name] for name in printed} == printed
+
+
+def test_a_stages_tables_have_its_name(osls: Path, tmp_path: Path, packed: dict[str, Any]) -> None:
+    named = {"SessionsTableName": "mcp-sessions-staging", "EventsTableName": "mcp-session-events-staging"}
+    assert defaults(packed) == named | {"Environment": STAGE, "DeletionProtection": "false"}
+
+    asked = pack(osls, tmp_path, "--param=deletionProtection=true")
+
+    assert defaults(asked) == defaults(packed) | {"DeletionProtection": "true"}
 
 
 def test_the_linter_of_cloudformation_has_no_word_to_say(packed: dict[str, Any]) -> None:

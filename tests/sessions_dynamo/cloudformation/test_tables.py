@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -84,7 +85,16 @@ def stack(bare_dynamodb: DynamoDBClient) -> Iterator[Callable[[dict[str, Any]], 
             if f"table/{table.name}" in (found["ResourceId"], found["ResourceId"].partition("/index/")[0]):
                 names = ("ServiceNamespace", "ResourceId", "ScalableDimension")
                 client.deregister_scalable_target(**{name: found[name] for name in names})
+    unprotect(bare_dynamodb)
+    # moto knows no RetainExceptOnCreate, and so deletes the tables, as the rollback of their creation does.
     aws_client("cloudformation").delete_stack(StackName="tables")
+
+
+def unprotect(dynamodb: DynamoDBClient) -> None:
+    """Let both tables, or those of them that are there, be deleted."""
+    for table in named_tables():
+        with suppress(dynamodb.exceptions.ResourceNotFoundException):
+            dynamodb.update_table(TableName=table.name, DeletionProtectionEnabled=False)
 
 
 def send_what_moto_leaves_out(body: dict[str, Any]) -> None:
@@ -213,11 +223,41 @@ def test_the_tables_stay_and_come_one_after_the_other() -> None:
     resources = document(SCALED)["Resources"]
 
     for logical in ("SessionsTable", "EventsTable"):
-        assert (resources[logical]["DeletionPolicy"], resources[logical]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        kept = (resources[logical]["DeletionPolicy"], resources[logical]["UpdateReplacePolicy"])
+        assert kept == ("RetainExceptOnCreate", "Retain")
     assert resources["EventsTable"]["DependsOn"] == ["SessionsTable"]
     scaled = [each for each in resources.values() if each["Type"] == "AWS::ApplicationAutoScaling::ScalableTarget"]
     # Read and write of two tables and four indexes.
     assert len(scaled) == 12
+
+
+@on_moto
+def test_a_creation_that_failed_can_be_taken_back_and_tried_again(
+    stack: Callable[[dict[str, Any]], None], bare_dynamodb: DynamoDBClient
+) -> None:
+    body = json.loads((ROOT / "deploy" / "cloudformation" / "tables.json").read_text())
+    for parameter, table in zip(("SessionsTableName", "EventsTableName"), named_tables(), strict=True):
+        body["Parameters"][parameter]["Default"] = table.name
+
+    stack(body)
+
+    described = [bare_dynamodb.describe_table(TableName=table.name)["Table"] for table in named_tables()]
+    assert [table["DeletionProtectionEnabled"] for table in described] == [False, False]
+    policies = [body["Resources"][name]["DeletionPolicy"] for name in ("SessionsTable", "EventsTable")]
+    assert policies == ["RetainExceptOnCreate"] * 2
+
+
+def test_protection_is_a_parameter_where_it_is_declared() -> None:
+    for declared, default in ((True, "true"), (False, "false")):
+        body = document(Desired("staging", deletion_protection=declared))
+        assert body["Parameters"]["DeletionProtection"]["Default"] == default
+    assert document(Desired("staging")).keys() == {
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Parameters",
+        "Resources",
+        "Outputs",
+    }
 
 
 @pytest.mark.parametrize("wanted", EVERY_DESIRED.values(), ids=EVERY_DESIRED)
