@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from django.conf import settings
 
@@ -22,6 +22,8 @@ MEMORY_ONLY: Final = ("", "off")
 """What ``DYNAMODB_EMBEDDED_DATA`` says where nothing shall be kept."""
 
 _LOCK: Final = ".lock"
+_LOCKED_BYTE: Final = 1 << 20
+"""Windows lets nobody read what is locked there, so that the lock is on a byte far behind the process's number."""
 _IGNORED_BY_GIT: Final = ".gitignore"
 
 
@@ -38,6 +40,22 @@ def configured() -> DataFolder | None:
     if conf.DYNAMODB_EMBEDDED_DATA in MEMORY_ONLY:
         return None
     return DataFolder(Path(getattr(settings, "BASE_DIR", None) or Path.cwd()) / conf.DYNAMODB_EMBEDDED_DATA)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A folder that this process has to itself."""
+
+    _lock: TextIO
+    _path: Path
+
+    @property
+    def stands(self) -> bool:
+        """Whether it keeps others out; not where somebody has deleted the folder, or the file that is locked in it."""
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), self._path.stat())
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +78,10 @@ class DataFolder:
         (self.path / _IGNORED_BY_GIT).write_text("# What an embedded DynamoDB keeps is this machine's alone.\n*\n")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[Hold]:
         """Keep other processes out until the block or this process ends. Raises ``FolderInUse`` and ``OSError``."""
-        with (self.path / _LOCK).open("a+") as lock:
+        path = self.path / _LOCK
+        with path.open("a+") as lock:
             if not _try_lock(lock.fileno()):
                 lock.seek(0)
                 process = lock.read().strip() or "(unknown)"
@@ -70,7 +89,7 @@ class DataFolder:
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
-            yield
+            yield Hold(lock, path)
 
     def files(self) -> list[Path]:
         """The files that tables are kept in, in order of their names."""
@@ -90,21 +109,24 @@ class DataFolder:
             path.unlink(missing_ok=True)
 
     def forget(self) -> list[Path]:
-        """Delete the tables' files, and the folder if nothing else is in it; those that were there."""
+        """Delete the tables' files; those that were there. The folder stays, for its lock is in it."""
         found = self.files()
         self.remove_partial()
         for path in found:
             path.unlink()
-        if {path.name for path in self.path.iterdir()} <= {_LOCK, _IGNORED_BY_GIT}:
-            for name in (_LOCK, _IGNORED_BY_GIT):
-                (self.path / name).unlink(missing_ok=True)
-            self.path.rmdir()
         return found
 
 
 def _try_lock(descriptor: int) -> bool:
     """Whether this process has the file's lock now, which ends with the process, however that ends."""
     if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
         return True
     import fcntl
 

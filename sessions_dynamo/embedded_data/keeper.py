@@ -20,7 +20,7 @@ from sessions_dynamo.client import EMBEDDED_REGION
 from sessions_dynamo.conf import conf
 from sessions_dynamo.embedded import EmbeddedServer
 from sessions_dynamo.embedded_data import moto_tables
-from sessions_dynamo.embedded_data.folder import DataFolder, FolderUnusable
+from sessions_dynamo.embedded_data.folder import DataFolder, FolderInUse, FolderUnusable, Hold
 from sessions_dynamo.embedded_data.moto_tables import CopiedTable
 from sessions_dynamo.tables.names import named_tables
 from sessions_dynamo.transfer.export_files import seekable, unpacked, written_whole
@@ -73,10 +73,13 @@ class Keeper:
     def __init__(self, folder: DataFolder, warn: Say) -> None:
         self._folder, self._warn = folder, warn
         self._holding = ExitStack()
+        self._hold: Hold | None = None
         self._partners: dict[tuple[str, str], str] = {}
         """The events table beside each sessions table, by region and name, as the files have them."""
         self._written: dict[Path, _Content | None] = {}
         """What the files of ours hold; ``None`` for one that was read."""
+        self._marks: dict[Path, tuple[int, int]] = {}
+        """By what those files are known again."""
         self._server: EmbeddedServer | None = None
         self._seen = 0
         self._troubled = False
@@ -93,8 +96,7 @@ class Keeper:
         kept.
         """
         try:
-            self._folder.make()
-            self._holding.enter_context(self._folder.held())
+            self._take()
             self._folder.remove_partial()
             # The newest first: a table that has moved to another file may be in two after a kill.
             files = sorted(self._folder.files(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -154,7 +156,7 @@ class Keeper:
                 moto_tables.unmake(region, name)
             self._set_aside(path, exc)
             return
-        self._written[path] = None
+        self._note(path, None)
         if len(made) == len(TABLES):
             self._partners[region, header.tables["sessions"]] = header.tables["events"]
 
@@ -195,13 +197,14 @@ class Keeper:
             seen = self._server.writes
             copies = list(moto_tables.copied())
         try:
-            if self._troubled:
-                self._folder.make()
+            if self._hold is None or not self._hold.stands:
+                self._take_again()
             self._write(copies)
+        except FolderInUse as exc:
+            self._trouble(f"{exc} The")
+            return
         except OSError as exc:
-            # Somebody may have deleted the folder: every file is written anew.
-            self._written = dict.fromkeys(self._written)
-            self._trouble(exc)
+            self._trouble(f"{self._folder} cannot be written ({exc.strerror}): the")
             return
         self._seen = seen
         if self._troubled:
@@ -214,11 +217,11 @@ class Keeper:
             if self._written.get(path) != content:
                 with written_whole(path, compression=COMPRESSION) as file:
                     file.writelines(content.lines)
-                self._written[path] = content
+                self._note(path, content)
         # Last: until here a table that has moved to another file is in the former one, too.
         for path in self._written.keys() - contents.keys():
             path.unlink(missing_ok=True)
-            del self._written[path]
+            del self._written[path], self._marks[path]
 
     def _contents(self, copies: Iterable[CopiedTable]) -> Iterator[_Content]:
         """Tables that serve together go into one file, so that it is of one moment; each other has its own."""
@@ -236,13 +239,40 @@ class Keeper:
             names: dict[TableKind, str] = {"sessions": sessions.name, "events": events.name, each.kind: each.name}
             yield _Content(each.region, tuple(names.items()), (each,))
 
-    def _trouble(self, exc: OSError) -> None:
+    def _trouble(self, why: str) -> None:
         if not self._troubled:
             self._troubled = True
             self._warn(
-                f"{self._folder} cannot be written ({exc.strerror}): the embedded DynamoDB goes on in memory only, and"
-                " what changes from now on is lost when it ends. It is tried again."
+                f"{why} embedded DynamoDB goes on in memory only, and what changes from now on is lost when it ends. It"
+                " is tried again."
             )
+
+    # --- The folder -------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Make the folder, and keep others out. Raises ``FolderInUse`` and ``OSError``."""
+        self._folder.make()
+        self._hold = self._holding.enter_context(self._folder.held())
+
+    def _take_again(self) -> None:
+        """Take the folder that somebody deleted, for every file to be written anew. Raises as ``_take``."""
+        self._holding.close()
+        self._hold = None
+        self._take()
+        if strangers := [path.name for path in self._folder.files() if self._marks.get(path) != _mark(path)]:
+            self._holding.close()
+            self._hold = None
+            raise FolderInUse(f"{self._folder} was deleted, and has files of another site now: {', '.join(strangers)}.")
+        self._written = dict.fromkeys(self._written)
+        self._warn(f"{self._folder} was deleted while the site ran: it is made and filled again.")
+
+    def _note(self, path: Path, content: _Content | None) -> None:
+        self._written[path], self._marks[path] = content, _mark(path)
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _parsed(parts: Iterable[Header | Line | Trailer]) -> tuple[Header, list[Line]]:

@@ -7,9 +7,11 @@ import gzip
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -397,7 +399,7 @@ def test_a_disk_that_is_full_is_said_once_and_the_former_file_stays_until_there_
         assert len(kept.items()) == 2
 
 
-def test_a_folder_that_was_deleted_meanwhile_is_made_and_filled_again(
+def test_a_folder_that_was_deleted_meanwhile_is_made_filled_and_held_again(
     kept: Embedded, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 3600.0)
@@ -410,9 +412,37 @@ def test_a_folder_that_was_deleted_meanwhile_is_made_and_filled_again(
         shutil.rmtree(kept.folder.path)
         put(kept, "a")
         keeper._save()
-        keeper._save()
         assert [path.name for path in kept.folder.files()] == [f"{REGION}.other-sessions.jsonl.gz", FILE]
-    assert ["No such file" in warning for warning in kept.warnings] == [True, False]
+        (warning,) = kept.warnings
+        assert warning.endswith("was deleted while the site ran: it is made and filled again.")
+        with pytest.raises(FolderInUse):
+            Keeper(kept.folder, kept.warnings.append).open()
+
+
+def test_a_deleted_folder_that_another_site_has_now_is_left_to_it(
+    kept: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 3600.0)
+    with kept.running() as keeper:
+        setup.ensure_tables()
+        keeper._save()
+        shutil.rmtree(kept.folder.path)
+        kept.folder.make()
+        anothers = kept.folder.path / FILE
+        with kept.folder.held():
+            anothers.write_bytes(b"another's")
+            put(kept, "a")
+            keeper._save()
+            assert "keeps its tables there. The embedded DynamoDB goes on in memory only" in kept.warnings[0]
+        # The other one has ended, and what it kept is there.
+        keeper._save()
+        assert anothers.read_bytes() == b"another's"
+        assert len(kept.warnings) == 1
+
+        anothers.unlink()
+        keeper._save()
+        assert len(kept.items()) == 1
+        assert "can be written again" in kept.warnings[-1]
 
 
 def test_a_folder_that_cannot_be_had_is_said_and_nothing_is_written_there(kept: Embedded, tmp_path: Path) -> None:
@@ -449,6 +479,28 @@ def test_a_folder_has_one_process(kept: Embedded) -> None:
             second.open()
     with kept.running():
         pass
+
+
+def test_a_folder_has_one_process_on_windows_too(kept: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: set[tuple[int, int]] = set()
+
+    def locking(descriptor: int, mode: int, size: int) -> None:
+        place = (os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR))
+        assert (mode, size) == (3, 1)
+        # What is locked there can be read by nobody else, the process's number among it.
+        assert place[1] > 100
+        if place in locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        locked.add(place)
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=3))
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    kept.folder.make()
+    monkeypatch.setattr(sys, "platform", "win32")
+    with kept.folder.held() as hold:
+        assert hold.stands
+        with pytest.raises(FolderInUse, match=f"process {os.getpid()}"), kept.folder.held():
+            pass
 
 
 def test_what_a_kill_left_half_written_goes_at_the_next_start(kept: Embedded) -> None:
