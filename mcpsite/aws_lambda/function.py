@@ -16,13 +16,12 @@ from mcpsite.door.short_door import Application
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop, close_loop, current_loop
 from mcpsite.freezing import Thaw
+from sessions_dynamo.tasks import kept
 
 logger = logging.getLogger(__name__)
 
 RESERVED_SECONDS: Final = 1.5
 """Of the function's time, or a fifth of it: to answer what ran too long, and to write what is owed."""
-CANCEL_SECONDS: Final = 0.3
-"""For what ran too long, to end."""
 
 ACCEPTED: Final = (
     "This function answers HTTP requests of API Gateway (REST API, or HTTP API with payload format 1.0 or 2.0), of a"
@@ -65,61 +64,97 @@ class Function:
 
     async def _answer(self, request: HttpEvent, scope: dict[str, Any], seconds: float) -> Answer:
         self._thaw.awake()
-        ends = asyncio.get_running_loop().time() + seconds
-        serving = await current_loop()
-        answer = Answer()
-        if not await self._within(request, scope, answer, seconds - min(RESERVED_SECONDS, seconds / 5)):
-            await serving.give_up(CANCEL_SECONDS)
+        time = asyncio.get_running_loop().time
+        ends = time() + seconds
+        reserved = min(RESERVED_SECONDS, seconds / 5)
+        serving = await self._serving(ends - reserved - time())
+        if serving is None:
+            logger.error("the served MCP server's lifespan took all of the function's time")
+            return _timed_out(seconds)
+        call = _Call(self._site, request, scope)
+        # A handler may run on when its client was let go.
+        if not (await call.has_ended(ends - reserved - time()) and await serving.idle(ends - reserved - time())):
             logger.error(
                 "a request was ended because the function's time was over: %s %r", request.method, request.path
             )
-            if not answer.is_stream:
-                answer = sentence(
-                    HTTPStatus.GATEWAY_TIMEOUT,
-                    f"The call was ended after {seconds:.0f} s, which is all that its function had. Its operator can"
-                    " raise the function's timeout, or have the service run where calls may take longer:"
-                    " docs/lambda.md.",
-                )
-        elif not answer.is_whole:
-            answer = sentence(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
-        await self._settle(serving, ends)
-        return answer
+            was_cut_off = await serving.give_up(_reason(seconds), reserved / 3)
+            await call.end(reserved / 5)
+            if not call.answer.is_whole and not call.answer.is_stream:
+                call.answer = _timed_out(seconds)
+            elif was_cut_off and not call.answer.is_stream:
+                call.answer.status = HTTPStatus.GATEWAY_TIMEOUT
+        elif not call.answer.is_whole:
+            call.answer = sentence(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+        await self._settle(ends - reserved / 5 - time())
+        return call.answer
 
-    async def _within(self, request: HttpEvent, scope: dict[str, Any], answer: Answer, seconds: float) -> bool:
-        """Have the site answer within so many seconds; whether it came to an end by then."""
-        body, ended = [request.body], asyncio.Event()
+    async def _serving(self, seconds: float) -> ServingLoop | None:
+        """What belongs to the loop; ``None`` where it does not begin within so many seconds, and goes on beginning."""
+        beginning = kept(current_loop())
+        await asyncio.wait([beginning], timeout=seconds)
+        return beginning.result() if beginning.done() else None
 
-        async def receive() -> Any:
-            if body:
-                return {"type": "http.request", "body": body.pop(), "more_body": False}
-            await ended.wait()
-            return {"type": "http.disconnect"}
+    async def _settle(self, seconds: float) -> None:
+        """Write what is owed in so many seconds: events for others, records and metrics have a third each."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.1, seconds)):
+                await self._thaw.settle(seconds / 3)
 
-        async def send(message: Any) -> None:
-            answer.take(message)
-            if answer.is_whole:
-                ended.set()
+
+class _Call:
+    """One request at the site."""
+
+    def __init__(self, site: Application, request: HttpEvent, scope: dict[str, Any]) -> None:
+        self.answer = Answer()
+        self._request = request
+        self._body = [request.body]
+        self._has_left = asyncio.Event()
 
         async def serve() -> None:
-            await self._site(scope, receive, send)
+            await site(scope, self._receive, self._send)
 
-        serving = asyncio.create_task(serve())
-        await asyncio.wait([serving], timeout=seconds)
-        if not serving.done():
-            ended.set()
-            serving.cancel()
-            await asyncio.wait([serving], timeout=CANCEL_SECONDS)
+        # Kept: it may not end when it is told to.
+        self._serving = kept(serve())
+
+    async def has_ended(self, seconds: float) -> bool:
+        """Wait for the site at most so long; whether it came to an end. How it failed is logged."""
+        await asyncio.wait([self._serving], timeout=seconds)
+        if not self._serving.done():
             return False
-        failure = asyncio.CancelledError() if serving.cancelled() else serving.exception()
-        if failure is not None and not answer.is_whole:
-            logger.error("a request failed: %s %r", request.method, request.path, exc_info=failure)
+        failure = asyncio.CancelledError() if self._serving.cancelled() else self._serving.exception()
+        if failure is not None and not self.answer.is_whole:
+            logger.error("a request failed: %s %r", self._request.method, self._request.path, exc_info=failure)
         return True
 
-    async def _settle(self, serving: ServingLoop, ends: float) -> None:
-        left = max(0.1, ends - asyncio.get_running_loop().time())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await self._thaw.settle(left)
+    async def end(self, seconds: float) -> None:
+        """Let the site say what it has to say yet, and cancel what does not end by itself; so long for each."""
+        await asyncio.wait([self._serving], timeout=seconds)
+        if not self._serving.done():
+            self._has_left.set()
+            self._serving.cancel()
+            await asyncio.wait([self._serving], timeout=seconds)
+
+    async def _receive(self) -> Any:
+        if self._body:
+            return {"type": "http.request", "body": self._body.pop(), "more_body": False}
+        await self._has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.answer.take(message)
+        if self.answer.is_whole:
+            self._has_left.set()
+
+
+def _reason(seconds: float) -> str:
+    return (
+        f"The call was ended after {seconds:.0f} s, which is all that its function had. Its operator can raise the"
+        " function's timeout, or have the service run where calls may take longer: docs/lambda.md."
+    )
+
+
+def _timed_out(seconds: float) -> Answer:
+    return sentence(HTTPStatus.GATEWAY_TIMEOUT, _reason(seconds))
 
 
 def _seconds(context: Any) -> float:

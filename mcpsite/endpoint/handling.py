@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Protocol
 
 from mcp.server.streamable_http import REQUEST_CANCELLED
-from mcp_types import ErrorData, JSONRPCError, JSONRPCRequest
+from mcp_types import INTERNAL_ERROR, ErrorData, JSONRPCError, JSONRPCRequest
 
 from mcpsite.endpoint.loop import ServingLoop
 from mcpsite.endpoint.serving import kernel
@@ -42,37 +42,97 @@ def begin(
     It runs on when its client leaves, unless somebody cancels it. ``is_durable`` makes the answer a stored stream
     before there is anything to send.
     """
+    call = _Call(serving, exchange, message, answer, outbox, size)
+    return serving.begin(call.serve(is_durable=is_durable), cut_off=call.cut_off)
 
-    async def serve() -> None:
-        started = perf_counter()
+
+class _Call:
+    """One request while it is served. It is answered once: by its handler, or by whoever cuts that off."""
+
+    def __init__(
+        self,
+        serving: ServingLoop,
+        exchange: kernel.Exchange,
+        message: JSONRPCRequest,
+        answer: Answering,
+        outbox: Outbox,
+        size: int,
+    ) -> None:
+        self._serving = serving
+        self._exchange = exchange
+        self._message = message
+        self._answer = answer
+        self._outbox = outbox
+        self._size = size
+        self._started = perf_counter()
+        self._answering = asyncio.Lock()
+        self._is_answered = False
+
+    async def serve(self, *, is_durable: bool) -> None:
+        """Run the handler, and give its answer."""
         try:
-            reply = await _reply()
-            body = encode(reply_body(reply))
-            own = exchange.request.stored
-            session_id = own.session_id if own is not None else exchange.request.stored_session_id
-            record_call(serving.recorder, session_id, message, reply, body, started=started, size=size)
-            await answer.finish(reply, body)
+            await self._give(await self._reply(is_durable=is_durable))
         except asyncio.CancelledError:
             # By a client that has left, or the loop itself is ending: nobody else would tell the client.
-            outbox.put(Failure(RuntimeError("the request was cancelled")))
+            self._fail(RuntimeError("the request was cancelled"))
             raise
         except Exception as exc:
-            outbox.put(Failure(exc))
-        finally:
-            answer.close_response()
+            self._fail(exc)
 
-    async def _reply() -> Reply:
-        own = exchange.request.stored
-        key = (own.session_id, message.id) if own is not None else ("", secrets.token_hex(8))
+    async def cut_off(self, reason: str) -> bool:
+        """Answer with an error in the handler's place, whose changes are not saved; whether it had not answered yet."""
+        if not self._is_answered:
+            self._exchange.request.give_up()
+        error = ErrorData(code=INTERNAL_ERROR, message=reason)
+        try:
+            return await self._give(JSONRPCError(jsonrpc="2.0", id=self._message.id, error=error))
+        except Exception as exc:
+            self._fail(exc)
+            return False
+
+    async def _give(self, reply: Reply) -> bool:
+        """Give the one answer, unless it was given; whether this is it. One that is under way is waited for."""
+        async with self._answering:
+            if self._is_answered:
+                return False
+            self._is_answered = True
+            try:
+                body = encode(reply_body(reply))
+                own = self._exchange.request.stored
+                session_id = own.session_id if own is not None else self._exchange.request.stored_session_id
+                record_call(
+                    self._serving.recorder,
+                    session_id,
+                    self._message,
+                    reply,
+                    body,
+                    started=self._started,
+                    size=self._size,
+                )
+                await self._answer.finish(reply, body)
+            except BaseException:
+                self._is_answered = False
+                raise
+            self._answer.close_response()
+            return True
+
+    def _fail(self, exc: Exception) -> None:
+        """Nothing more is sent, and nobody else would tell the client."""
+        if not self._is_answered:
+            self._is_answered = True
+            self._outbox.put(Failure(exc))
+            self._answer.close_response()
+
+    async def _reply(self, *, is_durable: bool) -> Reply:
+        own = self._exchange.request.stored
+        key = (own.session_id, self._message.id) if own is not None else ("", secrets.token_hex(8))
         reply: Reply | None = None
-        with serving.worker.running(*key, outbox.close):
+        with self._serving.worker.running(*key, self._outbox.close):
             if is_durable:
-                await answer.open()
-            reply = await kernel.serve_request(exchange, message)
+                await self._answer.open()
+            reply = await kernel.serve_request(self._exchange, self._message)
         # With a session a stream ends with a response only, so a cancelled request gets one, as the SDK answers it.
-        return reply or _cancelled(message)
-
-    return serving.begin(serve())
+        return reply or _cancelled(self._message)
 
 
 def _cancelled(message: JSONRPCRequest) -> Reply:

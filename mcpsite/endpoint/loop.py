@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from anyio import to_thread
@@ -19,10 +19,13 @@ from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.recorder import CallRecorder
+from sessions_dynamo.tasks import kept
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+CutOff = Callable[[str], Coroutine[Any, Any, bool]]
+"""Answers for a handler that is about to be cancelled, with an error of this text; whether it had not answered yet."""
 
 EXIT_SECONDS: Final = 2.0
 """Beyond the grace: to leave the lifespan, to clean up what is cancelled, and to write the last records."""
@@ -39,7 +42,9 @@ class ServingLoop:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stop = asyncio.Event()
         self._grace = 0.0
-        self._handlers: set[asyncio.Task[Any]] = set()
+        self._handlers: dict[asyncio.Task[Any], CutOff | None] = {}
+        self._unheeded: set[asyncio.Task[Any]] = set()
+        """Handlers that took too long: they go on, and no answer waits for them."""
         # Entered and left by one task: a task group in the lifespan is that task's.
         self._lifespan = asyncio.create_task(self._run(), name="mcp-lifespan")
         self._lifespan.add_done_callback(self._ended)
@@ -57,12 +62,12 @@ class ServingLoop:
         """Whether it can take work for a server: a lifespan that crashed cannot."""
         return self.server is server and not self._lifespan.done()
 
-    def begin(self, handler: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def begin(self, handler: Coroutine[Any, Any, T], *, cut_off: CutOff | None = None) -> asyncio.Task[T]:
         """Run a handler in a task of its own: it outlives the request that asked for it."""
         task = asyncio.create_task(handler)
         # The loop itself holds tasks weakly.
-        self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
+        self._handlers[task] = cut_off
+        task.add_done_callback(self._handler_ended)
         return task
 
     def release_clients(self) -> None:
@@ -70,23 +75,46 @@ class ServingLoop:
         if self._started.done():
             self.worker.clients.close_all()
 
+    async def idle(self, seconds: float) -> bool:
+        """Wait for handlers whose clients were answered or left, at most so long; whether all have ended."""
+        if self._handlers:
+            await asyncio.wait(list(self._handlers), timeout=seconds)
+        return not self._handlers
+
     async def settle(self, seconds: float) -> None:
         """Wait for handlers whose clients were answered or left, and for what they have yet to tell and to write.
 
-        For a process that is frozen after each answer; at most ``seconds`` for each of these.
+        For a process that is frozen after each answer; at most ``seconds`` for each of these. A handler that takes
+        longer goes on when the process does, and no later answer waits for it.
         """
-        if self._handlers:
-            await asyncio.wait(list(self._handlers), timeout=seconds)
-        await self.worker.drain(seconds)
+        if not await self.idle(seconds):
+            self._leave()
+        await self.worker.spread(seconds)
         await self.recorder.flush(seconds)
 
-    async def give_up(self, seconds: float) -> None:
-        """Cancel what runs, and wait at most so long for its end: nothing of it may go on in another call's time."""
-        left = list(self._handlers)
+    async def give_up(self, reason: str, seconds: float) -> bool:
+        """End what runs here: what has no answer yet gets an error with this text, then handlers are cancelled, and
+        clients of streams that stay open are sent away. Whether any request was ended so.
+
+        At most ``seconds``. A handler that has not ended by then goes on, and nobody waits for it any more.
+        """
+        left = self._handlers.copy()
+        ends = asyncio.get_running_loop().time() + seconds
+        # Kept: what takes longer to store is stored all the same, if the process goes on.
+        answered = [kept(cut_off(reason)) for cut_off in left.values() if cut_off is not None]
+        if answered:
+            await asyncio.wait(answered, timeout=seconds / 2)
         for handler in left:
             handler.cancel()
         if left:
-            await asyncio.wait(left, timeout=seconds)
+            await asyncio.wait(left, timeout=max(0.0, ends - asyncio.get_running_loop().time()))
+        if not await self.idle(0):
+            logger.warning(
+                "%d handlers did not end when they were cancelled: they go on beside later calls", len(self._handlers)
+            )
+            self._leave()
+        self.worker.clients.send_away()
+        return any(answer.done() and answer.result() for answer in answered)
 
     async def close(self, by: float | None = None) -> None:
         """Let running handlers finish, leave the lifespan, and cancel what is left of either.
@@ -98,7 +126,7 @@ class ServingLoop:
         self._grace = max(0.0, grace)
         self._stop.set()
         await asyncio.wait([self._lifespan], timeout=self._grace + EXIT_SECONDS / 2)
-        left = [task for task in (*self._handlers, self._lifespan) if not task.done()]
+        left = [task for task in (*self._handlers, *self._unheeded, self._lifespan) if not task.done()]
         for task in left:
             task.cancel()
         if left:
@@ -129,6 +157,14 @@ class ServingLoop:
                 await asyncio.wait([polling])
             if not polling.cancelled():
                 polling.result()
+
+    def _leave(self) -> None:
+        self._unheeded |= self._handlers.keys()
+        self._handlers.clear()
+
+    def _handler_ended(self, handler: asyncio.Task[Any]) -> None:
+        self._handlers.pop(handler, None)
+        self._unheeded.discard(handler)
 
     def _ended(self, lifespan: asyncio.Task[None]) -> None:
         """A lifespan that fails to start fails the request that asked for it; the next request tries again."""

@@ -40,6 +40,7 @@ class ServedRequest(Request):
         self._store = store
         self.used_session: Session | None = Session(store, principal, stored) if stored else None
         self._user_session: Session | None = None
+        self._is_given_up = False
 
     @property
     def folded_headers(self) -> Mapping[str, str]:
@@ -107,6 +108,8 @@ class ServedRequest(Request):
 
     async def save(self) -> None:
         """Save what took part, and the client's own activity; raises ``StorageError``."""
+        if self._is_given_up:
+            return
         for used in self._sessions:
             await used.save()
         if self.stored is not None and not self._is_own(self.used_session):
@@ -116,6 +119,10 @@ class ServedRequest(Request):
         """Forget the changes of a message that failed; its activity still counts."""
         for used in self._sessions:
             used.discard()
+
+    def give_up(self) -> None:
+        """Save nothing of it any more: its client was told that it failed, though its handler may run on."""
+        self._is_given_up = True
 
     def _used(self, handle: object) -> Session | None:
         used = self.used_session

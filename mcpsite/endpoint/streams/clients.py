@@ -60,6 +60,10 @@ class Clients:
     def close_all(self) -> None:
         """The process is about to stop: let every client that may return do so elsewhere, now or once it streams."""
         self._stopping = True
+        self.send_away()
+
+    def send_away(self) -> None:
+        """Let every client that may return do so, now or once it streams."""
         for outbox, client in list(self._clients.items()):
             self._send_away(outbox, client)
 

@@ -80,6 +80,12 @@ class Worker:
             while self._running or self._held.owned or self.notifications.is_spreading:
                 await asyncio.sleep(0.05)
 
+    async def spread(self, seconds: float) -> None:
+        """Let what was published here reach the other workers, for at most ``seconds``."""
+        with anyio.move_on_after(seconds):
+            while self.notifications.is_spreading:
+                await asyncio.sleep(0.05)
+
     # --- Requests that run here, and requests of ours to clients ----------------------------------------------
 
     def running(

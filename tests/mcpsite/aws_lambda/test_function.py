@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -128,47 +127,6 @@ def test_what_tells_that_a_server_answers_whole(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert in_buffered_function() is is_buffered
-
-
-# --- The function's time ------------------------------------------------------------------------------------------
-
-
-def test_a_call_that_outlasts_its_function_answers_and_leaves_nothing_running(
-    handler: Handler, send: Send, streams_server: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    peer = LegacyPeer(send).connect()
-    short = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: 1000})
-    body = json.dumps(peer.message("tools/call", {"name": "sleep", "arguments": {"seconds": 60}})).encode()
-    event, _ = HTTP.ask(
-        "POST",
-        "/mcp",
-        body,
-        {**peer.headers, "Content-Type": "application/json", "Accept": "application/json, text/event-stream"},
-    )
-    answer = received(handler(event, short))
-    assert answer.status == 504
-    assert "ended after 1 s" in answer.error["message"]
-    assert "the function's time was over" in caplog.text
-
-    async def left() -> list[str]:
-        return [task.get_name() for task in asyncio.all_tasks() if "serve" in repr(task.get_coro())]
-
-    assert asyncio.get_event_loop_policy().get_event_loop().run_until_complete(left()) == []
-    assert peer.request("ping").status == 200
-
-
-def test_a_stream_that_outlasts_its_function_is_given_as_far_as_it_came(
-    handler: Handler, send: Send, settings: Settings
-) -> None:
-    settings.STREAM_SECONDS = 600
-    peer = LegacyPeer(send).connect()
-    short = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: 1000})
-    event, _ = HTTP.ask("GET", "/mcp", b"", {**peer.headers, **STREAM})
-    answer = received(handler(event, short))
-    assert answer.status == 200
-    # With it the client has a cursor to come back with.
-    assert b"\nid: " in answer.content
-    assert peer.request("ping").status == 200
 
 
 def test_a_site_that_fails_is_a_500_and_the_log_has_why(

@@ -154,6 +154,16 @@ async def test_handlers_that_do_not_end_are_cancelled_and_awaited(settings: Sett
     assert ended == ["cleaned up"]
 
 
+async def test_a_handler_that_took_too_long_to_settle_is_waited_for_no_more() -> None:
+    async with serving() as loop:
+        running = loop.begin(asyncio.sleep(60))
+        await loop.settle(0.01)
+        async with asyncio.timeout(10):
+            await loop.settle(60)
+        assert not running.done()
+    assert running.cancelled()
+
+
 def test_a_lifespan_that_fails_to_start_fails_that_request_and_is_tried_again(
     modern: ModernPeer, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
