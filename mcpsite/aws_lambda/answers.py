@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import product
 from typing import Any, Final
 
 from mcp_types import INTERNAL_ERROR
@@ -115,17 +117,20 @@ def _listed(headers: Headers) -> dict[str, list[str]]:
 
 
 def _spelled(headers: Headers) -> dict[str, str]:
-    """One value a name: several of one name differ in its case, which a client does not read. So two cookies go by an
-    ALB without multi-value headers."""
+    """One value a name: several of one name differ in its case, which a client does not read. So as many cookies go by
+    an ALB without multi-value headers as a name of nine letters has spellings, 512."""
     spelled: dict[str, str] = {}
     for name, values in _listed(headers).items():
-        if name != "set-cookie":
+        if name == "set-cookie":
+            spelled |= zip(_spellings(name), values, strict=False)
+        else:
             spelled[name] = ", ".join(values)
-            continue
-        for place, value in enumerate(values):
-            letters = [letter.upper() if place >> bit & 1 else letter for bit, letter in enumerate(name)]
-            spelled["".join(letters)] = value
     return spelled
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """A name in every mixture of cases, each once."""
+    return map("".join, product(*(dict.fromkeys((letter.lower(), letter.upper())) for letter in name)))
 
 
 def _phrase(status: int) -> str:
