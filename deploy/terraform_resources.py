@@ -110,7 +110,11 @@ def monitoring() -> dict[str, Any]:
                 alarm.name.replace("-", "_"): dict(_alarm(alarm)) for alarm in alarms.ALARMS
             },
             "aws_cloudwatch_dashboard": {
-                "this": {"dashboard_name": "${var.name}", "dashboard_body": "${jsonencode(local.dashboard)}"}
+                # An account has one of this name, in whatever region.
+                "this": {
+                    "dashboard_name": "${var.name}-${local.region}",
+                    "dashboard_body": "${jsonencode(local.dashboard)}",
+                }
             },
         },
     }

@@ -137,5 +137,7 @@ SUBSTITUTED: Final[Mapping[Deployed, str]] = {
 def resources() -> dict[str, dict[str, Any]]:
     """The dashboard as CloudFormation, by logical id."""
     text = json.dumps(body(SUBSTITUTED, "${AWS::Region}"), separators=(",", ":"))
-    properties = {"DashboardName": {"Fn::Sub": "${AWS::StackName}"}, "DashboardBody": {"Fn::Sub": text}}
+    # One of all regions of an account: a stack's name alone would be overwritten by its like in the next region.
+    name = {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
+    properties = {"DashboardName": name, "DashboardBody": {"Fn::Sub": text}}
     return {LOGICAL_ID: {"Type": "AWS::CloudWatch::Dashboard", "Properties": properties}}

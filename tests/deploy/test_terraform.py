@@ -223,6 +223,7 @@ def test_everything_is_made_that_was_asked_for(workspace: Workspace, account: Ac
         assert made["alarm_actions"] == made["ok_actions"] == [TOPIC]
         assert bool(made["insufficient_data_actions"]) is alarm.tells_silence
     body = json.loads(planned["aws_cloudwatch_dashboard.this"]["dashboard_body"])
+    assert planned["aws_cloudwatch_dashboard.this"]["dashboard_name"] == f"mcp-sessions-{REGION}"
     assert "tf-sessions" in json.dumps(body)
     assert "${" not in json.dumps(body)
     # Written once, kept nowhere.

@@ -179,6 +179,11 @@ class TestDashboard:
         }
         assert len(json.loads(resource)["widgets"]) == len(dashboard.GRAPHS)
 
+    def test_each_region_of_an_account_has_its_own(self) -> None:
+        name = dashboard.resources()["Dashboard"]["Properties"]["DashboardName"]
+
+        assert name == {"Fn::Sub": "${AWS::StackName}-${AWS::Region}"}
+
 
 def test_the_linter_of_cloudformation_has_no_word_to_say() -> None:
     body = monitoring(named_tables(), "production")
