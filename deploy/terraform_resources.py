@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from deploy.ecs_resources import EVENTS, SESSIONS
 from deploy.narrowing import Narrowing, document
+from deploy.stack_resources import EVENTS, SESSIONS
 from sessions_dynamo import schema
 from sessions_dynamo.cloudformation import alarms, dashboard
 from sessions_dynamo.cloudformation import tables as declared

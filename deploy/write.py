@@ -11,34 +11,26 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from deploy import ecs_resources, policies, terraform_resources
-from sessions_dynamo import schema
-from sessions_dynamo.cloudformation import alarms, dashboard, tables, template
-from sessions_dynamo.tables.desired import ON_DEMAND, Desired
-from sessions_dynamo.tables.names import NamedTable
+from deploy import stack_resources, terraform_resources
+from deploy.narrowing import document
+from sessions_dynamo.cloudformation import alarms, dashboard, template
+from sessions_dynamo.tables.names import named_tables
 
 HERE: Final = Path(__file__).parent
-TABLES: Final = (NamedTable("mcp-sessions", schema.SESSIONS), NamedTable("mcp-session-events", schema.EVENTS))
-DESIRED: Final = Desired("production", ON_DEMAND, recovery=True, deletion_protection=False)
-"""What every template here wants of the tables, before it stands; ``manage.py dynamodb_template`` prints others."""
+TABLES: Final = named_tables(stack_resources.SESSIONS, stack_resources.EVENTS)
+DESIRED: Final = stack_resources.DESIRED
 
-
-_SERVERLESS: Final = {
+_OF_A_STAGE: Final = {
     "SessionsTableName": "${self:custom.sessionsTable}",
     "EventsTableName": "${self:custom.eventsTable}",
     "Environment": "${sls:stage}",
-    "DeletionProtection": "${param:deletionProtection, 'false'}",
 }
-"""The parameters of a stack of ``serverless.yml``, as that framework's own variables.
-
-They are defaults, for it hands values to the stack that holds its bucket as well, which has no parameters.
-"""
+"""Parameters that follow from a service's stage in ``serverless.yml``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +70,17 @@ class _Dumper(yaml.SafeDumper):
 
 def parameters() -> dict[str, Any]:
     """The parameters that tables, policies, alarms and dashboard name."""
-    return (
-        template.parameters(TABLES, DESIRED.environment)
-        | template.protection_parameter(default=False)
-        | alarms.parameters()
-    )
+    return stack_resources.parameters() | alarms.parameters()
 
 
 def conditions() -> dict[str, Any]:
-    """The conditions of tables and alarms."""
-    return template.protection_condition() | alarms.conditions()
-
-
-def table_resources() -> dict[str, Any]:
-    """Both tables."""
-    return tables.resources(TABLES, DESIRED, template.REFERENCES)
+    """The conditions of tables, policies and alarms."""
+    return stack_resources.conditions() | alarms.conditions()
 
 
 def monitoring_resources() -> dict[str, Any]:
     """The alarms and the dashboard."""
     return alarms.resources() | dashboard.resources()
-
-
-def role_policies(*names: str) -> list[dict[str, Any]]:
-    """Inline policies of a SAM function, from ``deploy/iam``."""
-    return [{"Version": "2012-10-17", "Statement": policies.statements(name)} for name in names]
 
 
 def yaml_regions(path: str, **texts: Callable[[], Any]) -> Iterator[Region]:
@@ -112,8 +90,18 @@ def yaml_regions(path: str, **texts: Callable[[], Any]) -> Iterator[Region]:
 
 
 def _serverless_parameters() -> dict[str, Any]:
-    asked = parameters()
-    return {name: asked[name] | {"Default": default} for name, default in _SERVERLESS.items()}
+    """The same with defaults of that framework's own variables, such as ``--param="createTables=false"``.
+
+    As defaults, for it hands values to the stack that holds its bucket as well, which has no parameters.
+    """
+    return {
+        name: parameter | {"Default": _OF_A_STAGE.get(name) or _asked(name, parameter["Default"])}
+        for name, parameter in parameters().items()
+    }
+
+
+def _asked(name: str, default: str | int) -> str:
+    return f"${{param:{name[0].lower()}{name[1:]}, '{default}'}}"
 
 
 def _serverless_policies() -> list[dict[str, Any]]:
@@ -121,7 +109,7 @@ def _serverless_policies() -> list[dict[str, Any]]:
     return [
         statement | {"Sid": f"{name.capitalize()}{statement['Sid']}"}
         for name in ("serve", "schedule")
-        for statement in policies.statements(name)
+        for statement in document(name, stack_resources.NARROWING)["Statement"]
     ]
 
 
@@ -132,23 +120,25 @@ PARTS: Final[Sequence[Part]] = (
         "sam/template.yaml",
         parameters=parameters,
         conditions=conditions,
-        tables=table_resources,
+        tables=stack_resources.tables,
         monitoring=monitoring_resources,
-        policies=partial(role_policies, "serve", "schedule"),
+        policies=stack_resources.inline_policies,
     ),
     *yaml_regions(
         "serverless/serverless.yml",
         parameters=_serverless_parameters,
-        conditions=template.protection_condition,
-        tables=table_resources,
+        conditions=conditions,
+        tables=stack_resources.tables,
+        monitoring=monitoring_resources,
         policies=_serverless_policies,
+        key_policy=stack_resources.key_policy,
     ),
     *yaml_regions(
         "ecs/template.yaml",
         alarm_parameters=alarms.parameters,
         conditions=alarms.conditions,
-        policies=ecs_resources.policies,
-        tables=ecs_resources.tables,
+        policies=stack_resources.managed_policies,
+        tables=stack_resources.tables,
         monitoring=monitoring_resources,
     ),
     Whole("terraform/tables.tf.json", lambda: as_json(terraform_resources.tables())),

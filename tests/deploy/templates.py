@@ -41,6 +41,11 @@ def translated(template: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of each resource of a type, by logical id."""
+    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
+
+
 def references(value: Any) -> set[str]:
     """Every name that ``Ref``, ``Fn::GetAtt`` and ``Fn::Sub`` use in a value, without what AWS itself gives."""
     if isinstance(value, list):
@@ -61,6 +66,7 @@ def references(value: Any) -> set[str]:
     return {name for name in found if not name.startswith("AWS::")}
 
 
+NO_VALUE = object()
 PSEUDO = {"AWS::Region": "eu-west-1", "AWS::URLSuffix": "amazonaws.com", "AWS::StackName": "sessions"}
 
 
@@ -68,7 +74,9 @@ def resolved(value: Any, template: dict[str, Any], parameters: dict[str, str]) -
     """A value as CloudFormation hands it over: of the functions that these templates use, with given parameters."""
     defaults = {name: given.get("Default") for name, given in template["Parameters"].items()}
 
-    def named(name: str) -> str:
+    def named(name: str) -> Any:
+        if name == "AWS::NoValue":
+            return NO_VALUE
         if name in template["Parameters"]:
             return str(parameters.get(name, defaults[name]))
         if (resource := template["Resources"].get(name)) is not None:
@@ -90,6 +98,9 @@ def resolved(value: Any, template: dict[str, Any], parameters: dict[str, str]) -
                     return named(argument)
                 case "Fn::Sub":
                     return re.sub(r"\$\{([\w:]+)\}", lambda found: named(found[1]), argument)
+                case "Fn::Join":
+                    joined = evaluated(argument[1])
+                    return joined if isinstance(joined, str) else argument[0].join(joined)
                 case "Fn::Equals":
                     first, second = map(evaluated, argument)
                     return str(first) == str(second)
@@ -98,6 +109,7 @@ def resolved(value: Any, template: dict[str, Any], parameters: dict[str, str]) -
                 case "Fn::If":
                     condition, then, otherwise = argument
                     return evaluated(then if evaluated(template["Conditions"][condition]) else otherwise)
-        return {name: evaluated(each) for name, each in value.items()}
+        found = {name: evaluated(each) for name, each in value.items()}
+        return {name: each for name, each in found.items() if each is not NO_VALUE}
 
     return evaluated(value)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from sessions_dynamo.cloudformation.alarms import ALARMS
-from tests.deploy.templates import DEPLOY, lint, load, references, translated
+from tests.deploy.templates import DEPLOY, lint, load, of_type, references, resolved, translated
 from tests.iam import policies
 
 TEMPLATE = "sam/template.yaml"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,6 @@ def stack(template: dict[str, Any]) -> dict[str, Any]:
 def resources(stack: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = stack["Resources"]
     return found
-
-
-def of_type(resources: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
-    return {name: resource["Properties"] for name, resource in resources.items() if resource["Type"] == kind}
 
 
 def test_the_linter_has_no_word_to_say() -> None:
@@ -108,9 +105,10 @@ def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
 
 def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(resources: dict[str, Any]) -> None:
     role = resources["FunctionRole"]["Properties"]
+    *always, of_the_key = role["Policies"]
     allowed = {
         (statement["Sid"], action)
-        for policy in role["Policies"]
+        for policy in always
         for statement in policy["PolicyDocument"]["Statement"]
         for action in statement["Action"]
     }
@@ -122,19 +120,55 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(reso
         for action in statement.actions
     }
     assert allowed == wanted
-    (managed,) = role["ManagedPolicyArns"]
-    assert managed.endswith("AWSLambdaBasicExecutionRole")
+    condition, kms, otherwise = of_the_key["Fn::If"]
+    assert (condition, kms["PolicyName"], otherwise) == ("HasTablesKey", "kms-key", {"Ref": "AWS::NoValue"})
+    managed, in_a_vpc = role["ManagedPolicyArns"]
+    assert managed["Fn::Sub"].endswith("AWSLambdaBasicExecutionRole")
+    assert in_a_vpc["Fn::If"][0] == "IsInVpc"
+    assert in_a_vpc["Fn::If"][1]["Fn::Sub"].endswith("AWSLambdaVPCAccessExecutionRole")
+    assert in_a_vpc["Fn::If"][2] == {"Ref": "AWS::NoValue"}
 
 
-def test_tables_and_alarms_are_those_of_the_code(resources: dict[str, Any]) -> None:
-    printed = load("cloudformation/tables.json")["Resources"]
+def test_tables_and_alarms_are_those_of_the_code(stack: dict[str, Any], resources: dict[str, Any]) -> None:
+    printed = load("cloudformation/tables.json")
     monitored = load("cloudformation/monitoring.json")["Resources"]
 
-    assert {name: resources[name] for name in printed} == printed
+    for name, table in printed["Resources"].items():
+        made = resources[name]
+        assert made.pop("Condition") == "MakesTables"
+        assert resolved(made, stack, {}) == resolved(table, printed, {})
+        assert resolved(made, stack, {"TablesKeyArn": KEY})["Properties"]["SSESpecification"]["KMSMasterKeyId"] == KEY
     assert {name: resources[name] for name in monitored} == monitored
     assert {alarm.logical_id for alarm in ALARMS} | {"FunctionErrorsAlarm"} == of_type(
         resources, "AWS::CloudWatch::Alarm"
     ).keys()
+
+
+def test_the_function_is_in_a_vpc_where_it_is_given_subnets(stack: dict[str, Any], resources: dict[str, Any]) -> None:
+    function = resources["Function"]["Properties"]
+
+    assert "VpcConfig" not in resolved(function, stack, {})
+    there = resolved(function, stack, {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"})
+    assert there["VpcConfig"] == {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
+
+
+def test_a_region_that_has_its_tables_and_its_key_makes_neither(template: dict[str, Any]) -> None:
+    made = {name: each.get("Condition") for name, each in template["Resources"].items()}
+    assert (made["SessionsTable"], made["EventsTable"], made["SecretKey"]) == (
+        "MakesTables",
+        "MakesTables",
+        "MakesSecretKey",
+    )
+    variables = template["Resources"]["Function"]["Properties"]["Environment"]["Variables"]
+    assert resolved(variables["SECRET_KEY"], template, {"SecretKeySecret": "mcp/key"}) == (
+        "{{resolve:secretsmanager:mcp/key:SecretString}}"
+    )
+
+
+def test_the_environment_is_of_variables_that_the_site_reads(template: dict[str, Any]) -> None:
+    documented = (DEPLOY.parent / "README.md").read_text()
+    for name in template["Resources"]["Function"]["Properties"]["Environment"]["Variables"]:
+        assert f"| `{name}` |" in documented, name
 
 
 def test_only_the_tables_outlive_the_stack(resources: dict[str, Any]) -> None:

