@@ -35,9 +35,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     # From Python 3.14 on argparse paints what it writes where the build runs in a terminal.
     os.environ["PYTHON_COLORS"] = "0"
     django.setup()
-    from docs_site import commands, items, markdown, policies, settings
+    from docs_site import commands, items, markdown, policies
 
-    for page in (settings, commands, items, policies):
+    for page in (commands, items, policies):
         name = page.__name__.rpartition(".")[2]
         files.append(File.generated(config, f"reference/{name}.md", content=page.text()))
     for path in ("README.md", "CHANGELOG.md"):
@@ -47,10 +47,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(text: str, page: Page, **_: Any) -> str:
     """A page of ``docs/`` without the comments that say which test runs a block, and with links that the site has."""
-    from docs_site import markdown
+    from docs_site import markdown, settings
 
     source = page.file.src_uri
-    return text if page.file.generated_by else markdown.for_site(text, f"docs/{source}", source)
+    if page.file.generated_by:
+        return text
+    text = settings.text() if source == settings.PAGE.name else text
+    return markdown.for_site(text, f"docs/{source}", source)
 
 
 def on_post_page(output: str, **_: Any) -> str:

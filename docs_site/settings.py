@@ -1,6 +1,6 @@
-"""The page of the settings: each variable's type and default from the code that reads it, what it is for from README.
+"""The page of the settings: ``docs/settings.md``, and each variable's type and default from the code that reads it.
 
-README's tables are where a setting is described; ``tests/docs`` holds that they name each variable and its default.
+The page's tables are where a setting is described; ``tests/docs`` holds that they name each variable and its default.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.image import entrypoint
-from docs_site.markdown import ROOT, code, page_of, table
+from docs_site.markdown import ROOT, code, table
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AWS_VARIABLES, AppSettings
 
+PAGE: Final = ROOT / "docs" / "settings.md"
 SITE: Final = ROOT / "mcpsite" / "settings.py"
 GUNICORN: Final = ROOT / "gunicorn.conf.py"
 
@@ -60,7 +61,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of README's tables."""
+    """A row of the page's tables."""
 
     name: str
     default: str
@@ -112,45 +113,24 @@ def read_by(path: Path) -> Iterator[Variable]:
 
 
 def described() -> dict[str, Row]:
-    """README's rows, by the variable."""
-    rows = re.findall(r"^\| `([A-Z_0-9]+)` \|([^|]*)\|(.*)\|$", _section(), re.MULTILINE)
+    """The page's rows, by the variable."""
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \|([^|]*)\|(.*)\|$", PAGE.read_text(), re.MULTILINE)
     return {name: Row(name, default.strip(), meaning.strip()) for name, default, meaning in rows}
 
 
-def _section() -> str:
-    return page_of("README.md").partition("\n## Environment\n")[2].partition("\n## ")[0]
-
-
 def text() -> str:
-    """The page, in Markdown."""
+    """The page, in Markdown: its tables have each variable's type besides, and an anchor."""
     known = variables()
-    parts: list[str] = []
-    for part in re.split(r"((?:^\|.*\n)+)", _section(), flags=re.MULTILINE):
-        if not part.startswith("|"):
-            # What stands above a table begins with what the table is about; above the first, with neither.
-            heading = re.match(r"\s*((?:The )?\w+)[^\n]*:\s*$", part)
-            parts.append((f"\n## {heading[1]}\n" if heading else "") + _moved(part))
-            continue
-        names = re.findall(r"^\| `([A-Z_0-9]+)` \|", part, re.MULTILINE)
-        parts.append(table(("variable", "type", "default", "meaning"), [_row(known[name]) for name in names]))
-    return (
-        "# Settings\n\nTypes and defaults are those of the code that reads them. In a Django project of your own, what"
-        " is marked ◆ is a Django setting of that name, and `settings.py` sets it.\n" + "".join(parts)
-    )
+    parts = re.split(r"((?:^\|.*\n)+)", PAGE.read_text(), flags=re.MULTILINE)
+    return "".join(_typed(part, known) if part.startswith("|") else part for part in parts)
+
+
+def _typed(part: str, known: dict[str, Variable]) -> str:
+    names = re.findall(r"^\| `([A-Z_0-9]+)` \|", part, re.MULTILINE)
+    return table(("variable", "type", "default", "meaning"), [_row(known[name]) for name in names])
 
 
 def _row(variable: Variable) -> tuple[str, str, str, str]:
     row = described()[variable.name]
     default = code(variable.default) if variable.default is not None else row.default
-    return (
-        f'<span id="{variable.name}"></span>`{variable.name}`{" ◆" if variable.is_setting else ""}',
-        variable.type,
-        default,
-        _moved(row.meaning),
-    )
-
-
-def _moved(words: str) -> str:
-    """Links of README's page as they are from this one's place."""
-    words = re.sub(r"\]\((?!\w+:|#)", "](../", words)
-    return re.sub(r"\]\(#", "](../readme.md#", words)
+    return f'<span id="{variable.name}"></span>`{variable.name}`', variable.type, default, row.meaning

@@ -1,4 +1,4 @@
-"""Settings, every one of them from the environment or ``.env`` (see README, "Environment").
+"""Settings, every one of them from the environment or ``.env`` (see docs/settings.md).
 
 Combinations that cannot work are refused by system checks: here in ``checks``, and those of the apps.
 """
@@ -151,6 +151,6 @@ for _setting in (*AppSettings.declared(), *EndpointSettings.declared()):
 FORCE_SCRIPT_NAME = normalised(globals()["MCP_BASE_PATH"]) or None
 
 RUNSERVER_PORT = "8062"
-# Paths that the README promises.
+# Paths that README promises.
 RUNSERVER_ANNOUNCES = {"MCP endpoint": "/mcp", "Staff pages": "/admin/"}
 RUNSERVER_PREPARES_DATABASE = DEBUG and not DATABASE_URL_IS_SET

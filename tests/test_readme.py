@@ -1,7 +1,7 @@
 """Every command of the README runs here as it is written; only ports, paths and the interpreter are replaced.
 
 The word behind ``bash`` in a fence says how: none runs against the section's site in one shell, ``start`` starts that
-site, ``npx`` needs Node.js, ``make``, ``client`` and ``docker`` are checked without being run.
+site, ``npx`` needs Node.js, ``make`` and ``client`` are checked without being run.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from django.core.management import get_commands
 from mcp import Client
 from moto.server import ThreadedMotoServer
 
 from deploy.image import entrypoint
 from docs_site import settings
+from tests.docs.answers import answers, structured
 from tests.docs.fences import ROOT, fences
-from tests.docs.sites import Site, running, table_variables
+from tests.docs.sites import Site, documented_variables, running
 
 README = (ROOT / "README.md").read_text()
 NPX_BIN = ROOT / "tests" / "node_modules" / ".bin"
@@ -53,18 +53,6 @@ def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def _results(output: str) -> list[dict[str, Any]]:
-    """The JSON-RPC answers among the lines of a shell's output."""
-    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-
-
-def _structured(answer: dict[str, Any]) -> dict[str, Any]:
-    assert "error" not in answer, answer
-    assert not answer["result"].get("isError"), answer
-    content: dict[str, Any] = answer["result"]["structuredContent"]
-    return content
-
-
 # --- The commands ---------------------------------------------------------------------------------------------
 
 
@@ -75,35 +63,22 @@ def test_the_quick_start_serves_the_endpoint_and_the_staff_pages(quick_start: Si
     assert quick_start.status("/mcp") == 406
 
 
-def test_the_curl_lines_work_pasted_one_after_the_other(quick_start: Site) -> None:
-    done = quick_start.shell("\n".join(_shell_blocks("", "Try it with curl")))
+def test_the_curl_lines_work_and_the_session_goes_on_after_a_restart(tmp_path: Path) -> None:
+    setup, calls = _shell_blocks("", "Try it with curl")
+    (start,) = _shell_blocks("start", "Quick start")
+    with running(start, tmp_path) as site:
+        done = site.shell(setup + calls)
+    (session,) = re.findall(r"^session (\S+)$", done.stdout, re.MULTILINE)
+    # The same terminal: its variables are as they were.
+    same = setup.replace(setup[setup.index("SESSION=") : setup.index("HEADERS+=")], f"SESSION={session}\n")
+    with running(start, tmp_path) as site:
+        later = site.shell(same + calls[calls.rindex("curl ") :])
+
     assert done.stderr == ""
-    *_, deleted, gone = done.stdout.split()
-    stored, operation, region, read = (_structured(answer) for answer in _results(done.stdout))
-    session = re.search(r"^session (\S+)$", done.stdout, re.MULTILINE)
-
-    assert session
-    assert stored["stored"] is True
-    assert stored["session_id"] == session[1]
-    assert operation["execution_count"] == 1
-    assert operation["result"]["input"] == {"batch_id": 123, "items": 50}
-    assert region["region"] == "us-west-2"
-    assert (read["found"], read["data"]) == (True, {"name": "Alice", "role": "admin"})
-    assert int(deleted) in (200, 202, 204)
-    assert gone == "404"
-
-
-def test_the_tools_table_names_the_tools_that_are_served(quick_start: Site) -> None:
-    setup = _shell_blocks("", "Try it with curl")[0]
-    listed = '\ncurl -sS "$URL" "${HEADERS[@]}" -d \'{"jsonrpc": "2.0", "id": 9, "method": "tools/list"}\''
-    (answer,) = _results(quick_start.shell(setup + listed).stdout)
-    section = README.partition("\n## Tools\n")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section, re.MULTILINE))
-    arguments = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows.items()}
-
-    served = {tool["name"]: set(tool["inputSchema"]["properties"]) for tool in answer["result"]["tools"]}
-
-    assert {name: names - {"session_id"} for name, names in served.items()} == arguments
+    stored, read = (structured(answer) for answer in answers(done.stdout))
+    assert (stored["stored"], stored["session_id"]) == (True, session)
+    (again,) = (structured(answer) for answer in answers(later.stdout))
+    assert (read["found"], read["data"]) == (again["found"], again["data"]) == (True, {"name": "Alice"})
 
 
 def test_the_inspector_lists_and_calls_tools(quick_start: Site) -> None:
@@ -132,7 +107,7 @@ def test_the_example_server_keeps_its_notes(tmp_path: Path) -> None:
         done = site.shell(setup + call % (1, "milk") + call % (2, "bread"))
         without = asyncio.run(_notes_without_sessions(f"http://127.0.0.1:{site.port}/mcp"))
 
-    first, second = (_structured(answer) for answer in _results(done.stdout))
+    first, second = (structured(answer) for answer in answers(done.stdout))
     assert first == {"notes": ["milk"], "number": 1}
     assert second == {"notes": ["milk", "bread"], "number": 2}
     begun, later = without
@@ -148,20 +123,6 @@ async def _notes_without_sessions(url: str) -> list[dict[str, Any]]:
         assert begun is not None
         later = await client.call_tool("add_note", {"text": "jam", "session_id": begun["session_id"]})
     return [begun, later.structured_content or {}]
-
-
-def test_a_bearer_token_lets_in_and_its_absence_does_not(tmp_path: Path) -> None:
-    (start,) = _shell_blocks("start", "Authentication")
-    (block,) = _shell_blocks("", "Authentication")
-    with running(start, tmp_path) as site:
-        done = site.shell(block)
-        refused = site.shell(block.replace("Bearer $TOKEN", "Bearer wrong"))
-        anonymous = site.status("/mcp")
-
-    (answer,) = _results(done.stdout)
-    assert answer["result"]["protocolVersion"] == "2025-11-25"
-    assert "result" not in refused.stdout
-    assert anonymous == 401
 
 
 @pytest.fixture
@@ -204,7 +165,12 @@ def test_the_aws_setup_makes_the_tables_and_serves(tmp_path: Path, aws_stand_in:
     assert gone == 503
 
 
-MAKES_KEY = [block.text for block in BLOCKS if "secrets.token_urlsafe" in block.text]
+MAKES_KEY = [
+    fence.text
+    for page in (ROOT / "README.md", ROOT / "docs" / "production.md")
+    for fence in fences(page)
+    if "secrets.token_urlsafe" in fence.text
+]
 
 
 @pytest.mark.parametrize("block", MAKES_KEY)
@@ -245,37 +211,25 @@ def test_every_client_is_pointed_at_the_endpoint() -> None:
     assert set(re.findall(r"http://[\w.:]+/mcp\b", README)) == {"http://127.0.0.1:8062/mcp"}
 
 
-def test_every_named_command_target_and_service_exists() -> None:
+def test_every_named_command_and_target_exists() -> None:
     shell = "\n".join(b.text for b in BLOCKS if b.language == "bash")
     commands = set(re.findall(r"manage\.py (\w+)", README))
     targets = set(re.findall(r"\bmake (\w+)$", shell, re.MULTILINE))
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
     assert commands <= set(get_commands())
     assert targets == {"run", "install", "test", "check"}
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
-    assert set(re.findall(r"docker compose exec (\w+)", shell)) <= set(services)
 
 
 def test_every_variable_in_a_command_is_in_a_table() -> None:
-    known = table_variables("Environment")
     named = {name for text in _shell_blocks("start") for name in re.findall(r"\b([A-Z][A-Z_]+)=", text)}
-    assert named <= known
+    assert named <= documented_variables()
 
 
-# --- The tables -----------------------------------------------------------------------------------------------
-
-
-def test_the_environment_table_is_what_the_settings_read() -> None:
-    assert set(settings.variables()) == table_variables("Environment")
+# --- What stands beside it ------------------------------------------------------------------------------------
 
 
 def test_the_example_environment_names_every_setting() -> None:
     lines = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^(?:# )?([A-Z_0-9]+)=", lines, re.MULTILINE)) == _read_by_settings()
-
-
-def test_the_iam_table_names_the_policies_that_there_are() -> None:
-    named = set(re.findall(r"^\| \[[\w-]+\]\((deploy/iam/[\w-]+\.json)\)", README, re.MULTILINE))
-    assert named == {str(path.relative_to(ROOT)) for path in (ROOT / "deploy" / "iam").glob("*.json")}

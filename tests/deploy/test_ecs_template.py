@@ -186,7 +186,7 @@ def test_a_process_for_each_half_processor_at_least(template: Mapping[str, Any])
 
 
 def test_the_environment_is_of_variables_that_the_site_reads(everything: Stack) -> None:
-    documented = (ROOT / "README.md").read_text() + (ROOT / "docs" / "server.md").read_text()
+    documented = (ROOT / "docs" / "settings.md").read_text() + (ROOT / "docs" / "server.md").read_text()
     settings = {
         variable for each in (AppSettings, EndpointSettings) for it in each.declared() for variable in it.variables
     }

@@ -60,10 +60,9 @@ def adapt(script: str, port: int) -> str:
     return re.sub(r"^make install$", ":", script, flags=re.MULTILINE)
 
 
-def table_variables(heading: str) -> set[str]:
-    """The variables in the first column of README's tables under a heading."""
-    section = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return set(re.findall(r"^\| `([A-Z_0-9]+)` \|", section, re.MULTILINE))
+def documented_variables() -> set[str]:
+    """The variables in the first column of the tables of ``docs/settings.md``."""
+    return set(re.findall(r"^\| `([A-Z_0-9]+)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
 
 
 def clone(directory: Path) -> Path:
@@ -83,7 +82,7 @@ def running(start: str, directory: Path, files: dict[str, str] | None = None, **
     for name, text in (files or {}).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    known = {*table_variables("Environment"), "DJANGO_SETTINGS_MODULE"}
+    known = {*documented_variables(), "DJANGO_SETTINGS_MODULE"}
     env = {
         **{name: value for name, value in os.environ.items() if name not in known},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -20,7 +20,7 @@ from tests.browser.visitor import VIEWPORTS, Size, Theme
 from tests.conftest import NOT_TESTED
 
 PICTURES: Final = Path(__file__).resolve().parents[2] / "artefacts" / "documentation"
-PAGES: Final = ("concepts", "how-to", "readme", "reference/commands", "reference/settings")
+PAGES: Final = ("concepts", "how-to", "readme", "reference/commands", "settings")
 LOOKS: Final[tuple[tuple[Theme, Size], ...]] = (("light", "desktop"), ("dark", "phone"))
 
 
@@ -81,4 +81,4 @@ def test_the_search_finds_a_setting(browser: Browser, address: str) -> None:
     page = _opened(browser, "light", "desktop", [])
     # Asked for by the address: what is typed before the theme's script listens is lost.
     page.goto(f"{address}/how-to.html?q=STREAM_LEASE_SECONDS")
-    page.wait_for_selector('.md-search-result__item a[href*="reference/settings.html"]', state="attached")
+    page.wait_for_selector('.md-search-result__item a[href*="settings.html"]', state="attached")

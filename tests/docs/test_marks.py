@@ -35,9 +35,6 @@ README_RUNS: Final = {
     "bash start": "tests/test_readme.py",
     "bash npx": "tests/test_readme.py",
     "python": "tests/test_readme.py",
-    "bash project": "tests/release/test_guest.py",
-    "python settings": "tests/release/test_guest.py",
-    "python urls": "tests/release/test_guest.py",
 }
 
 PAGES: Final = [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in pages()]

@@ -26,7 +26,7 @@ def test_every_variable_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", [s.name for s in DECLARED if s.derived is None])
-def test_a_default_that_readme_names_is_the_codes(name: str) -> None:
+def test_a_default_that_the_page_names_is_the_codes(name: str) -> None:
     setting = next(one for one in DECLARED if one.name == name)
     if callable(setting.default) or name == "MCP_AUTH":
         assert name == "MCP_AUTH", "its default is the server object's"
@@ -101,6 +101,12 @@ def test_storage_names_every_kinds_key_as_the_item_page_does() -> None:
 def _without_words(key: str) -> str:
     """A key's pattern, whatever its places are called."""
     return re.sub(r"<\w+>", "<>", key)
+
+
+def test_the_table_of_policies_names_those_that_there_are() -> None:
+    table = (ROOT / "deploy" / "iam" / "README.md").read_text()
+    named = set(re.findall(r"^\| \[[\w.-]+\]\(([\w-]+\.json)\)", table, re.MULTILINE))
+    assert named == {path.name for path in (ROOT / "deploy" / "iam").glob("*.json")}
 
 
 def test_every_policy_is_on_its_page() -> None:

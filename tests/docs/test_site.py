@@ -63,7 +63,7 @@ def test_no_link_of_the_site_is_broken(documentation: Path, built: dict[str, Pag
             if missing or (parts.fragment and unquote(parts.fragment) not in built[target].anchors):
                 broken.append(f"{name}: {link}")
     assert broken == []
-    assert {"readme.html", "reference/settings.html"} <= set(built)
+    assert {"readme.html", "settings.html"} <= set(built)
 
 
 def test_nothing_is_loaded_from_elsewhere(documentation: Path, built: dict[str, Page]) -> None:

@@ -18,11 +18,12 @@ import pytest
 from mcpsite.endpoint.conf import EndpointSettings
 from sessions_dynamo.conf import AppSettings
 from tests.conftest import start_or_skip
+from tests.docs.fences import fences
+from tests.docs.sites import documented_variables
 from tests.engines import DYNAMODB_LOCAL, EMULATOR, JAVA_OPTIONS, EngineMissing, free_port, wait_for_port
 from tests.image.compose import ROOT, VariableMissing, compose
 from tests.image.conftest import SECRETS
 from tests.image.dockerfile import steps
-from tests.test_readme import README
 
 
 @pytest.fixture
@@ -55,8 +56,7 @@ def test_its_variables_are_ones_that_the_settings_read(services: dict[str, Any])
     declared = {
         name for one in (AppSettings, EndpointSettings) for setting in one.declared() for name in setting.variables
     }
-    documented = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", README, re.MULTILINE))
-    assert set(services["site"]["environment"]) <= declared | documented | {"AWS_SECRET_ACCESS_KEY"}
+    assert set(services["site"]["environment"]) <= declared | documented_variables() | {"AWS_SECRET_ACCESS_KEY"}
 
 
 def test_it_starts_when_what_it_needs_is_there(services: dict[str, Any]) -> None:
@@ -149,8 +149,8 @@ def test_dynamodb_local_keeps_its_tables(services: dict[str, Any], tmp_path: Pat
     assert start_or_skip(DYNAMODB_LOCAL, kept)[1] == "a"
 
 
-def test_the_readme_makes_each_secret_once(tmp_path: Path) -> None:
-    block = README.partition("\n### Container\n")[2].partition("```bash docker\n")[2].partition("```")[0]
+def test_the_page_makes_each_secret_once(tmp_path: Path) -> None:
+    (block,) = (fence.text for fence in fences(ROOT / "docs" / "production.md") if "docker compose up" in fence.text)
     (tmp_path / "docker").write_text('#!/bin/sh\necho "docker $*" >> calls\n')
     (tmp_path / "docker").chmod(0o755)
     shutil.copy(ROOT / ".env.example", tmp_path)

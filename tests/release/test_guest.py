@@ -1,4 +1,4 @@
-"""A fresh ``django-admin startproject`` that takes both apps in by the README's own lines."""
+"""A fresh ``django-admin startproject`` that takes both apps in by the lines of ``docs/django.md``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mcp.client import Client
 from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import CHROMIUMS
+from tests.docs.fences import fences
 from tests.release.conftest import ROOT, outside
 from tests.release.processes import serving
 
-SECTION: Final = "In your own Django project"
 ACCOUNT: Final = {"DJANGO_SUPERUSER_USERNAME": "admin", "DJANGO_SUPERUSER_PASSWORD": "pass-word"}
 PICTURES: Final = ROOT / "artefacts" / "guest"
 
 
-def _blocks(tag: str, section: str = SECTION) -> list[str]:
-    """The README's fenced blocks of a section behind whose opening stands this."""
-    text = (ROOT / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    return re.findall(rf"^```{tag}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+NOTES: Final = next(fence.text for fence in fences(ROOT / "README.md") if fence.language == "python")
+SETTINGS, URLS, COMMANDS = (
+    fence.text for fence in fences(ROOT / "docs" / "django.md") if fence.mark == "run by tests/release/test_guest.py"
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,11 @@ def project(bare: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stdout + done.stderr
 
     run(bare / "django-admin", "startproject", "mysite", ".")
-    (notes,), (settings,) = _blocks("python", "Serve your own tools"), _blocks("python settings")
-    (urls,), (commands,) = _blocks("python urls"), _blocks("bash project")
-    (directory / "notes.py").write_text(notes)
+    (directory / "notes.py").write_text(NOTES)
     with (directory / "mysite" / "settings.py").open("a") as file:
-        file.write(settings)
-    (directory / "mysite" / "urls.py").write_text(urls)
-    *prepare, serve = [line.split()[1:] for line in commands.splitlines()]
+        file.write(SETTINGS)
+    (directory / "mysite" / "urls.py").write_text(URLS)
+    *prepare, serve = [line.split()[1:] for line in COMMANDS.splitlines()]
     assert serve == ["manage.py", "runserver"]
     for words in prepare:
         answers = ["--noinput", "--email", "admin@example.com"] if "createsuperuser" in words else []
@@ -66,9 +64,8 @@ def guest(bare: Path, project: Path) -> Iterator[str]:
 
 
 def test_it_takes_at_most_five_lines_and_one_url() -> None:
-    (settings,), (urls,) = _blocks("python settings"), _blocks("python urls")
-    assert len([line for line in settings.splitlines() if line]) <= 5
-    assert urls.count("path(") == 2, "ours, and the admin's that startproject wrote"
+    assert len([line for line in SETTINGS.splitlines() if line]) <= 5
+    assert URLS.count("path(") == 2, "ours, and the admin's that startproject wrote"
 
 
 def test_the_project_passes_its_checks(bare: Path, project: Path) -> None:
