@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from decimal import Decimal
 
 import pytest
 
@@ -13,7 +15,7 @@ from sessions_dynamo import schema
 from sessions_dynamo.conf import AppSettings
 from sessions_dynamo.reading.item_kinds import SessionsKind
 from sessions_dynamo.schema import EventKind
-from sessions_dynamo.upkeep.pricing import PRICES
+from sessions_dynamo.upkeep.pricing import HOURS_A_MONTH, PRICES, PUBLISHED
 
 DECLARED = [s for s in (*AppSettings.declared(), *EndpointSettings.declared()) if s.variables]
 
@@ -127,6 +129,41 @@ def test_links_of_the_repository_lead_to_pages_or_name_the_file() -> None:
     )
     assert for_site("[a](../deploy/iam/README.md)", "docs/setup.md", "setup.md") == "[a](reference/policies.md)"
     assert for_site("[a](serve.json)", "deploy/iam/README.md", PAGES["deploy/iam/README.md"]) == "[a](#serve)"
+
+
+@pytest.mark.parametrize("page", ["capacity.md", "sam.md"])
+def test_prices_of_dynamodb_are_those_that_status_takes(page: str) -> None:
+    text, prices = (ROOT / "docs" / page).read_text(), PRICES["us-east-1"]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    named = {
+        "write units": prices.write_requests,
+        "read units": prices.read_requests,
+        "recovery": prices.recovery,
+    }
+    for words, price in named.items():
+        assert any(words in row and re.search(rf"\b{price}\b", row) for row in rows), words
+    published = f"{PUBLISHED.day} {PUBLISHED:%B %Y}"
+    assert f"DynamoDB's of {published}" in text
+
+
+def test_the_alarms_look_at_as_many_metrics_as_are_paid_for() -> None:
+    template = json.loads((ROOT / "deploy" / "cloudformation" / "monitoring.json").read_text())
+    alarms = [each["Properties"] for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"]
+    looked_at = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    assert f"{looked_at} here" in (ROOT / "docs" / "metrics.md").read_text()
+    alone = looked_at * Decimal("0.1")
+    assert f"{alone:.2f}, {alone + 3:.2f} with the dashboard" in (ROOT / "docs" / "capacity.md").read_text()
+
+
+def test_what_a_million_calls_cost_follows_from_the_prices() -> None:
+    text, prices = (ROOT / "docs" / "capacity.md").read_text(), PRICES["us-east-1"]
+    recorded = prices.read_requests + 3 * prices.write_requests
+    plain = prices.read_requests + prices.write_requests
+    assert f"{recorded:.2f}; {plain:.2f} with `RECORD_CALLS=false`" in text
+    looks = 120 * 60 * HOURS_A_MONTH / Decimal(1_000_000)
+    assert f"{looks:.1f} million, {looks * prices.read_requests:.2f}" in text
+    leases = 12 * 60 * HOURS_A_MONTH / Decimal(1_000_000)
+    assert f"one that is open all month: {leases * prices.write_requests:.2f}" in text
 
 
 def test_where_provisioned_capacity_is_cheaper_is_what_the_prices_say() -> None:
