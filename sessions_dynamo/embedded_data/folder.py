@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from django.conf import settings
 
 from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import StorageError
-from sessions_dynamo.transfer.export_files import PARTIAL_SUFFIX
+from sessions_dynamo.transfer.export_files import PARTIAL_SUFFIX, written_whole
 
 SUFFIX: Final = ".jsonl.gz"
 MEMORY_ONLY: Final = ("", "off")
@@ -100,8 +101,14 @@ class DataFolder:
 
     def set_aside(self, path: Path) -> Path:
         """Give a file that cannot be used a name under which nothing is read or written; the new one."""
-        aside = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.unreadable")
-        return path.rename(aside)
+        return path.rename(_aside(path))
+
+    def copy_aside(self, path: Path) -> Path:
+        """Copy a file of which not all can be used to such a name, and leave it where it is; the copy's."""
+        aside = _aside(path)
+        with path.open("rb") as file, written_whole(aside) as copy:
+            shutil.copyfileobj(file, copy)
+        return aside
 
     def remove_partial(self) -> None:
         """Delete what a process that was killed had begun to write."""
@@ -115,6 +122,10 @@ class DataFolder:
         for path in found:
             path.unlink()
         return found
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.unreadable")
 
 
 def _try_lock(descriptor: int) -> bool:

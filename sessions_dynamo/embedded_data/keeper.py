@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,22 +17,12 @@ from sessions_dynamo.client import EMBEDDED_REGION
 from sessions_dynamo.conf import conf
 from sessions_dynamo.embedded import EmbeddedServer
 from sessions_dynamo.embedded_data import moto_tables
+from sessions_dynamo.embedded_data.content import Content, read_content
 from sessions_dynamo.embedded_data.folder import DataFolder, FolderInUse, FolderUnusable, Hold
 from sessions_dynamo.embedded_data.moto_tables import CopiedTable
 from sessions_dynamo.tables.names import named_tables
-from sessions_dynamo.transfer.export_files import seekable, unpacked, written_whole
-from sessions_dynamo.transfer.export_format import (
-    TABLES,
-    ExportDamaged,
-    ExportTruncated,
-    Header,
-    Line,
-    TableKind,
-    Trailer,
-    header_line,
-    read,
-    trailer_line,
-)
+from sessions_dynamo.transfer.export_files import written_whole
+from sessions_dynamo.transfer.export_format import TABLES, ExportDamaged, ExportTruncated, TableKind
 
 LOOK_SECONDS: Final = 1.0
 """From one look for a change to the next."""
@@ -45,26 +32,10 @@ TROUBLE_SECONDS: Final = 15.0
 """To the next try where a file could not be written."""
 COMPRESSION: Final = 1
 """The quickest: a file is written often, and read by this machine alone."""
+NAMED: Final = 3
+"""Items that cannot be read and are told one by one; the others are counted."""
 
 Say = Callable[[str], object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What one file holds. Two are equal that hold the same; lines that did not change are the same objects."""
-
-    region: str
-    tables: tuple[tuple[TableKind, str], ...]
-    copies: tuple[CopiedTable, ...]
-
-    @property
-    def lines(self) -> Iterator[bytes]:
-        counts = {kind: sum(len(each.lines) for each in self.copies if each.kind == kind) for kind in TABLES}
-        descriptions = {each.name: each.description for each in self.copies}
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        yield header_line(Header(now, self.region, dict(self.tables), None, descriptions)).encode()
-        yield from chain.from_iterable(each.lines for each in self.copies)
-        yield trailer_line(Trailer(counts)).encode()
 
 
 class Keeper:
@@ -76,7 +47,7 @@ class Keeper:
         self._hold: Hold | None = None
         self._partners: dict[tuple[str, str], str] = {}
         """The events table beside each sessions table, by region and name, as the files have them."""
-        self._written: dict[Path, _Content | None] = {}
+        self._written: dict[Path, Content | None] = {}
         """What the files of ours hold; ``None`` for one that was read."""
         self._marks: dict[Path, tuple[int, int]] = {}
         """By what those files are known again."""
@@ -91,9 +62,9 @@ class Keeper:
     def open(self) -> None:
         """Take the folder, and make the tables that its files hold; while no request is served.
 
-        A file that is none of ours or is damaged gets another name and a warning. Raises ``FolderInUse``, and
-        ``FolderUnusable`` for a file that may not be read. A folder that cannot be had is a warning: then nothing is
-        kept.
+        A file that is none of ours or is damaged gets another name and a warning. Of one with items that cannot be read
+        all else is served, with a warning and a copy of it as it was. Raises ``FolderInUse``, and ``FolderUnusable``
+        for a file that may not be read. A folder that cannot be had is a warning: then nothing is kept.
         """
         try:
             self._take()
@@ -141,13 +112,15 @@ class Keeper:
         made: list[str] = []
         region = ""
         try:
-            with seekable(str(path)) as stream:
-                header, lines = _parsed(read(unpacked(stream)))
-            region = header.region
-            for kind, name in header.tables.items():
-                if (description := (header.descriptions or {}).get(name)) and not moto_tables.exists(region, name):
+            found = read_content(path)
+            region = found.header.region
+            for kind, name in found.header.tables.items():
+                description = (found.header.descriptions or {}).get(name)
+                if description and not moto_tables.exists(region, name):
                     made.append(name)
-                    moto_tables.make(region, name, description, (each for each in lines if each.table == kind))
+                    moto_tables.make(region, name, description, (each for each in found.items if each.table == kind))
+            if found.unreadable:
+                self._copy_aside(path, found.unreadable)
         except OSError as exc:
             raise self._unusable(path, exc) from exc
         except Exception as exc:
@@ -158,7 +131,18 @@ class Keeper:
             return
         self._note(path, None)
         if len(made) == len(TABLES):
-            self._partners[region, header.tables["sessions"]] = header.tables["events"]
+            self._partners[region, found.header.tables["sessions"]] = found.header.tables["events"]
+
+    def _copy_aside(self, path: Path, unreadable: Sequence[ExportDamaged]) -> None:
+        aside = self._folder.copy_aside(path)
+        # The next file is without them, so that they are told once.
+        self._seen = -1
+        named = " ".join(str(each) for each in unreadable[:NAMED])
+        more = f" So are {len(unreadable) - NAMED} more." if len(unreadable) > NAMED else ""
+        self._warn(
+            f"{self._folder}/{path.name} holds what no DynamoDB takes. {named}{more}\n"
+            f"All else of it is served; the file as it was is {aside.name} now."
+        )
 
     def _set_aside(self, path: Path, why: Exception) -> None:
         try:
@@ -166,10 +150,13 @@ class Keeper:
         except OSError as exc:
             raise self._unusable(path, exc) from exc
         reason = str(why) if isinstance(why, ExportDamaged) else f"{type(why).__name__}: {why}"
+        again = ""
+        if isinstance(why, ExportTruncated):
+            command = f"python manage.py sessions_import --partial {self._folder}/{aside.name}"
+            again = f" What can be read of it is put back by: {command}"
         self._warn(
             f"{self._folder}/{path.name} does not hold tables that this release can read. {reason}\n"
-            f"It is {aside.name} now, and its tables begin empty. What can be read of it is put back by:"
-            f" python manage.py sessions_import --partial {self._folder}/{aside.name}"
+            f"It is {aside.name} now, and its tables begin empty.{again}"
         )
 
     def _unusable(self, path: Path, exc: OSError) -> FolderUnusable:
@@ -223,7 +210,7 @@ class Keeper:
             path.unlink(missing_ok=True)
             del self._written[path], self._marks[path]
 
-    def _contents(self, copies: Iterable[CopiedTable]) -> Iterator[_Content]:
+    def _contents(self, copies: Iterable[CopiedTable]) -> Iterator[Content]:
         """Tables that serve together go into one file, so that it is of one moment; each other has its own."""
         left = {(each.region, each.name): each for each in copies}
         sessions, events = named_tables()
@@ -234,10 +221,10 @@ class Keeper:
             for each in found:
                 del left[region, each.name]
             if found:
-                yield _Content(region, (("sessions", first), ("events", second)), tuple(found))
+                yield Content(region, (("sessions", first), ("events", second)), tuple(found))
         for each in left.values():
             names: dict[TableKind, str] = {"sessions": sessions.name, "events": events.name, each.kind: each.name}
-            yield _Content(each.region, tuple(names.items()), (each,))
+            yield Content(each.region, tuple(names.items()), (each,))
 
     def _trouble(self, why: str) -> None:
         if not self._troubled:
@@ -266,30 +253,10 @@ class Keeper:
         self._written = dict.fromkeys(self._written)
         self._warn(f"{self._folder} was deleted while the site ran: it is made and filled again.")
 
-    def _note(self, path: Path, content: _Content | None) -> None:
+    def _note(self, path: Path, content: Content | None) -> None:
         self._written[path], self._marks[path] = content, _mark(path)
 
 
 def _mark(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_ino, found.st_mtime_ns
-
-
-def _parsed(parts: Iterable[Header | Line | Trailer]) -> tuple[Header, list[Line]]:
-    """All of a file. Raises ``ExportDamaged`` unless it is whole and has its tables' descriptions."""
-    header: Header | None = None
-    lines: list[Line] = []
-    for part in parts:
-        match part:
-            case Header():
-                header = part
-            case Line():
-                lines.append(part)
-            case Trailer() if sum(part.items.values()) != len(lines):
-                raise ExportTruncated(
-                    f"It holds {len(lines)} items, and its trailer counts {sum(part.items.values())}."
-                )
-    assert header is not None  # ``read`` yields it first or raises.
-    if not header.descriptions:
-        raise ExportDamaged("It is an export without its tables' descriptions: sessions_import reads it.")
-    return header, lines

@@ -31,6 +31,10 @@ class ExportDamaged(StorageError):
     """A file that is no export, or one with a line that is none of an export's; the message names the line."""
 
 
+class ItemDamaged(ExportDamaged):
+    """A line with an item that DynamoDB would refuse."""
+
+
 class ExportTruncated(ExportDamaged):
     """A file that ends before its trailer, or that holds fewer items than its trailer counts."""
 
@@ -120,10 +124,11 @@ def _base64(value: object) -> str:
 # --- Read -----------------------------------------------------------------------------------------------------
 
 
-def read(stream: Lines) -> Iterator[Header | Line | Trailer]:
+def read(stream: Lines, *, unreadable: list[ExportDamaged] | None = None) -> Iterator[Header | Line | Trailer]:
     """The lines of an export, each checked as it comes: the header first, the trailer last.
 
     Raises ``ExportDamaged`` at a line that is none of an export's, and ``ExportTruncated`` where the file ends early.
+    Where ``unreadable`` is given, an item that DynamoDB would refuse is passed over, and what is wrong is added to it.
     """
     number = 0
     expected: type[Header] | type[Line] | None = Header
@@ -131,7 +136,13 @@ def read(stream: Lines) -> Iterator[Header | Line | Trailer]:
         number += 1
         if expected is None:
             raise _damaged(number, "it stands behind the trailer; an export ends there. Import one file at a time")
-        parsed = _parse(number, raw)
+        try:
+            parsed = _parse(number, raw)
+        except ItemDamaged as exc:
+            if unreadable is None or expected is not Line:
+                raise
+            unreadable.append(exc)
+            continue
         if expected is Header and not isinstance(parsed, Header):
             raise _damaged(number, f"it is not the header of a {FORMAT}. Give a file that sessions_export wrote")
         if expected is Line and isinstance(parsed, Header):
@@ -192,10 +203,11 @@ def _item(number: int, table: TableKind, item: Item) -> Item:
     try:
         decoded = {name: _attribute(name, value) for name, value in item.items()}
     except ValueError as exc:
-        raise _damaged(number, str(exc)) from exc
+        keys = {key.name: item.get(key.name) for key in TABLES[table].keys}
+        raise _damaged(number, f"of the item {json.dumps(keys)[:300]} {exc}", ItemDamaged) from exc
     for key in TABLES[table].keys:
         if not decoded.get(key.name, {}).get("S"):
-            raise _damaged(number, f"the item has no {key.name}, the key of the {table} table")
+            raise _damaged(number, f"the item has no {key.name}, the key of the {table} table", ItemDamaged)
     return decoded
 
 
@@ -228,7 +240,7 @@ def _refuse_lone_surrogates(number: int, value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as exc:
-        raise _damaged(number, "it holds a lone surrogate, which is no Unicode text") from exc
+        raise _damaged(number, "it holds a lone surrogate, which is no Unicode text", ItemDamaged) from exc
 
 
 def _bytes(path: str, text: str) -> bytes:
@@ -238,5 +250,5 @@ def _bytes(path: str, text: str) -> bytes:
         raise ValueError(f"the attribute {path} is not base64 ({exc})") from exc
 
 
-def _damaged(number: int, why: str) -> ExportDamaged:
-    return ExportDamaged(f"Line {number} of the export cannot be imported: {why}.")
+def _damaged(number: int, why: str, error: type[ExportDamaged] = ExportDamaged) -> ExportDamaged:
+    return error(f"Line {number} of the export cannot be imported: {why}.")

@@ -19,9 +19,9 @@ from pytest_django import Settings
 
 from sessions_dynamo import embedded, schema
 from sessions_dynamo.client import aws_client
+from sessions_dynamo.embedded_data import content, moto_tables
 from sessions_dynamo.embedded_data import folder as data_folder
 from sessions_dynamo.embedded_data import keeper as module
-from sessions_dynamo.embedded_data import moto_tables
 from sessions_dynamo.embedded_data.folder import DataFolder, FolderInUse, FolderUnusable
 from sessions_dynamo.embedded_data.keeper import Keeper
 from sessions_dynamo.tables import describing, removal, setup
@@ -364,10 +364,39 @@ def test_a_file_that_cannot_be_read_is_set_aside_and_said(kept: Embedded, damage
     (aside,) = kept.folder.path.glob("*.unreadable")
     assert aside.read_bytes() == spoilt
     assert aside.name in warning
-    assert "sessions_import --partial" in warning
+    assert ("sessions_import --partial" in warning) == (damage in ("cut short", "items that are missing"))
     assert any(word in warning for word in why.split("|"))
     with kept.running():
         assert [item["session_id"]["S"] for item in scanned(kept.client, "sessions-kept")] == ["b"]
+
+
+def test_an_item_that_cannot_be_read_costs_no_other_one_and_is_said_once(kept: Embedded) -> None:
+    with kept.running():
+        setup.ensure_tables()
+        put(kept, "good")
+        for session_id, value in (("", {"S": "a key that is empty"}), ("wrong", {"N": "NaN"})):
+            # DynamoDB refuses both, and moto neither.
+            kept.client.update_item(
+                TableName="sessions-kept",
+                Key={"session_id": {"S": session_id}},
+                UpdateExpression="SET n = :n",
+                ExpressionAttributeValues={":n": value},
+            )
+    before = (kept.folder.path / FILE).read_bytes()
+    assert len(kept.items()) == 3
+
+    with kept.running():
+        assert [item["session_id"]["S"] for item in scanned(kept.client, "sessions-kept")] == ["good"]
+    (warning,) = kept.warnings
+    assert "the item has no session_id, the key of the sessions table" in warning
+    assert 'of the item {"session_id": {"S": "wrong"}} the attribute n is not DynamoDB JSON' in warning
+    (aside,) = kept.folder.path.glob("*.unreadable")
+    assert aside.read_bytes() == before
+    assert aside.name in warning
+
+    with kept.running():
+        assert [item["session_id"]["S"] for item in scanned(kept.client, "sessions-kept")] == ["good"]
+    assert kept.warnings == [warning]
 
 
 def test_a_disk_that_is_full_is_said_once_and_the_former_file_stays_until_there_is_room(
@@ -465,7 +494,7 @@ def test_a_file_that_may_not_be_read_stops_the_start(kept: Embedded, monkeypatch
     def refused(name: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
 
-    monkeypatch.setattr(module, "seekable", refused)
+    monkeypatch.setattr(content, "seekable", refused)
     with pytest.raises(FolderUnusable, match=r"cannot be read \(Permission denied\)"), kept.running():
         pass
     assert [path.name for path in kept.folder.files()] == [FILE]
