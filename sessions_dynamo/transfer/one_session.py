@@ -74,6 +74,12 @@ def of_export(stream: BinaryIO, session_id: str) -> OneSession:
                 counted = sum(part.items.values())
     own = [item for item in items["sessions"] if item["session_id"]["S"] == session_id]
     if not own:
+        if events := items["events"]:
+            raise SessionNotFound(
+                f"The export of {exported_at} has {len(events):,} items of events of session {session_id!r}, and not"
+                " the session itself, which had expired or was deleted by then. Events alone are no session that a"
+                " client could go on with: take an older export or backup."
+            )
         less = f", and {counted - lines:,} items of it are missing" if lines < counted else ""
         raise SessionNotFound(f"There is no session {session_id[:128]!r} in the export of {exported_at}{less}.")
     pointed = set(item_kinds.value_ids(own[-1]))

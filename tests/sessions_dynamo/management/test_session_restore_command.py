@@ -207,6 +207,33 @@ def test_says_what_is_wrong_and_writes_nothing(store: SessionStore, file: str, a
 
 
 @on_moto
+@pytest.mark.parametrize("source", ["file", "backup"])
+def test_events_of_which_the_session_was_gone_are_told_and_make_no_session(
+    store: SessionStore, tmp_path: Path, source: str
+) -> None:
+    store.delete("lost")
+    run("sessions_export", str(tmp_path / "all.jsonl"))
+    on_demand.create(at=AT)
+    before = everything(store)
+
+    words = ["--from", str(tmp_path / "all.jsonl")] if source == "file" else ["--from", STAMP, "--yes"]
+    with pytest.raises(CommandError, match=r"has 3 items of events of session 'lost', and not the session itself"):
+        restore("lost", *words)
+    assert everything(store) == before
+    assert not [name for name in store.dynamodb.list_tables()["TableNames"] if name.endswith("-one")]
+
+
+@on_moto
+def test_a_session_of_which_the_events_were_gone_comes_back_without_them(store: SessionStore, tmp_path: Path) -> None:
+    default_events().delete("lost")
+    run("sessions_export", str(tmp_path / "all.jsonl"))
+    lose(store)
+
+    assert "2 items beside it, 0 of events." in restore("lost", "--from", str(tmp_path / "all.jsonl"))
+    assert store.load("lost", "me").state["report"] == LARGE
+
+
+@on_moto
 @pytest.mark.parametrize(
     ("name", "why"), [("none.jsonl", "none.jsonl cannot be read: No such file"), ("cut.jsonl", "was cut short")]
 )
