@@ -171,7 +171,7 @@ class EventOperations:
 
     def delete(self, session_id: str) -> Operation[int]:
         """Delete every item of the session, of every kind; how many there were."""
-        query: queries.Query | None = self._partition(session_id) | {"ProjectionExpression": "session_id, event_id"}
+        query: queries.Query | None = self._keys(session_id)
         deleted, keys = 0, list[Item]()
         while query is not None:
             page = yield from queries.query_page(query)
@@ -183,9 +183,9 @@ class EventOperations:
             del keys[:ready]
         return deleted
 
-    def count_items(self, session_id: str) -> Operation[int]:
-        """How many items of every kind the session has: what ``delete`` would delete."""
-        return (yield from queries.count_all(**self._partition(session_id)))
+    def item_keys(self, session_id: str) -> Operation[list[Item]]:
+        """The key of every item that the session has, of every kind: what ``delete`` would delete."""
+        return (yield from queries.query_all(**self._keys(session_id)))
 
     def stored_by_session(self, shard: str) -> Operation[dict[str, Stored]]:
         """What one index shard's sessions have stored, by session, with what has expired and is not deleted yet.
@@ -227,6 +227,9 @@ class EventOperations:
             "ExpressionAttributeValues": {":session": {"S": session_id}},
             "ConsistentRead": True,
         }
+
+    def _keys(self, session_id: str) -> dict[str, Any]:
+        return self._partition(session_id) | {"ProjectionExpression": "session_id, event_id"}
 
     def _between(self, session_id: str, first: str, last: str) -> dict[str, Any]:
         """A Query that leaves out what has expired: Time to Live deletes late, and the parts of an event one by one."""

@@ -58,7 +58,7 @@ class EventStore:
     recent = blocking(EventOperations.recent)
     get = blocking(EventOperations.get)
     count = blocking(EventOperations.count)
-    count_items = blocking(EventOperations.count_items)
+    item_keys = blocking(EventOperations.item_keys)
     stored_by_session = blocking(EventOperations.stored_by_session)
 
     delete_before = blocking(EventOperations.delete_before)

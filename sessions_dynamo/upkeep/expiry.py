@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +21,7 @@ from sessions_dynamo.reading.index_pages import SHARDS
 from sessions_dynamo.reading.item_kinds import SessionsKind
 from sessions_dynamo.reading.session_list import SessionList
 from sessions_dynamo.store import batches, session_items, times
+from sessions_dynamo.store.batches import Item
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.upkeep import orphans
 from sessions_dynamo.upkeep.orphans import SAFE_AGE, Orphan
@@ -172,6 +173,8 @@ class _Run:
         return found
 
     def _expire_one(self, session_id: str) -> None:
+        # Before the session goes: one of the same id, a user's, may begin right after it, and these are not its items.
+        items = self._events.item_keys(session_id)
         store = self._sessions.store
         came_back = self._task.delete and not store.delete_if_inactive(
             session_id, now=self._now, idle_since=self._idle_since
@@ -181,9 +184,9 @@ class _Run:
             tally.sessions += not came_back
         if came_back:
             return
-        items = self._delete_events(session_id)
+        self._delete_items(items)
         with self._counting as tally:
-            tally.session_items += items
+            tally.session_items += len(items)
 
     # --- Events -----------------------------------------------------------------------------------------------
 
@@ -204,10 +207,14 @@ class _Run:
             yield from (session_id for session_id in chunk if session_id not in existing)
 
     def _delete_stray(self, session_id: str) -> None:
-        items = self._delete_events(session_id)
+        items = self._events.item_keys(session_id)
+        # Once more: it may have begun since it was looked up with others, and all that was found is its own then.
+        if session_id in self._sessions.existing([session_id]):
+            return
+        self._delete_items(items)
         with self._counting as tally:
-            tally.stray_sessions += items > 0
-            tally.stray_items += items
+            tally.stray_sessions += bool(items)
+            tally.stray_items += len(items)
 
     def _trim(self, session_id: str) -> None:
         if self._task.delete:
@@ -218,8 +225,9 @@ class _Run:
             tally.trimmed_sessions += surplus > 0
             tally.surplus_events += surplus
 
-    def _delete_events(self, session_id: str) -> int:
-        return self._events.delete(session_id) if self._task.delete else self._events.count_items(session_id)
+    def _delete_items(self, keys: Sequence[Item]) -> None:
+        if self._task.delete:
+            self._events.drive(batches.delete(self._events.table, keys))
 
     # --- Orphans ----------------------------------------------------------------------------------------------
 

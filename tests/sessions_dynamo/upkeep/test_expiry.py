@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.store.state import Spilled
 from sessions_dynamo.upkeep import expiry, orphans
 from sessions_dynamo.upkeep.expiry import Tally, Task, maintain
-from tests.sessions_dynamo.store.test_events import stream_of
+from tests.sessions_dynamo.store.test_events import LATE, stream_of
 from tests.sessions_dynamo.support import Clock, Wire, large_values, raw_items, state_of
 
 LARGE = "x" * 5000
@@ -125,7 +126,43 @@ def test_a_session_whose_client_comes_back_stays_with_its_events(
     monkeypatch.setattr(session_pages, "expired", comes_back)
     assert maintain(session_pages, event_store, Task(idle=timedelta(hours=2))) == Tally(parts=PARTS)
     assert session_store.load("back")
-    assert event_store.count_items("back") == 3
+    assert len(event_store.item_keys("back")) == 3
+
+
+@pytest.mark.parametrize("begins", ["after it expired", "after it was gone"])
+def test_a_session_that_begins_anew_under_its_id_keeps_what_it_has_since(
+    session_store: SessionStore,
+    session_pages: SessionList,
+    event_store: EventStore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    begins: str,
+) -> None:
+    event_store.append(stream_of(3, session="user-ann"))
+    if begins == "after it expired":
+        session_store.create("user-ann")
+    clock.advance(hours=24)
+    called: list[bool] = []
+
+    def anew(then: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **more: object) -> object:
+            answer = then(*args, **more)
+            if not called:
+                called.append(True)
+                session_store.create("user-ann")
+                event_store.append(stream_of(2, session="user-ann", stream=LATE))
+            return answer
+
+        return call
+
+    if begins == "after it expired":
+        monkeypatch.setattr(session_store, "delete_if_inactive", anew(session_store.delete_if_inactive))
+    else:
+        monkeypatch.setattr(session_pages, "existing", anew(session_pages.existing))
+    maintain(session_pages, event_store)
+    assert called
+    assert session_store.load("user-ann")
+    assert event_store.count("user-ann") == 2
 
 
 def test_events_of_a_session_that_is_gone_are_deleted_with_what_is_no_event(
@@ -138,7 +175,7 @@ def test_events_of_a_session_that_is_gone_are_deleted_with_what_is_no_event(
     session_store.create("live")
     tally = maintain(session_pages, event_store)
     assert (tally.stray_sessions, tally.stray_items) == (1, 4)
-    assert (event_store.count_items("gone"), event_store.count_items("live")) == (0, 4)
+    assert (len(event_store.item_keys("gone")), len(event_store.item_keys("live"))) == (0, 4)
 
 
 def test_events_that_are_young_are_kept_while_their_session_may_not_have_come_to_a_replica(
