@@ -67,6 +67,11 @@ class Backup:
             return None
         return match["stamp"]
 
+    @property
+    def is_daily(self) -> bool:
+        """Whether its name is one that ``daily`` gives a backup of its table."""
+        return bool(self.stamp) and self.name == backup_name(self.table, parse_stamp(self.stamp or ""), daily=True)
+
 
 @dataclass(frozen=True, slots=True)
 class BackupDetails:
@@ -109,9 +114,12 @@ def parse_stamp(stamp: str) -> datetime:
     return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
 
 
-def backup_name(table: str, at: datetime) -> str:
-    """``<table>-backup-YYYYmmdd-HHMMSS``, in UTC; a table's name that is too long for that is cut."""
-    suffix = f"-backup-{at.astimezone(UTC).strftime(STAMP_FORMAT)}"
+def backup_name(table: str, at: datetime, *, daily: bool = False) -> str:
+    """``<table>-backup-YYYYmmdd-HHMMSS``, in UTC; a table's name that is too long for that is cut.
+
+    A daily one is ``<table>-daily-backup-…``.
+    """
+    suffix = f"{'-daily' if daily else ''}-backup-{at.astimezone(UTC).strftime(STAMP_FORMAT)}"
     return table[: NAME_LENGTH - len(suffix)] + suffix
 
 

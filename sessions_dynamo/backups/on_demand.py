@@ -6,6 +6,7 @@ Backups of both tables that were made together share the time stamp in their nam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ __all__ = [
     "BackupFailed",
     "BackupNotFound",
     "BackupSet",
+    "ask",
     "backup_name",
     "create",
     "delete",
@@ -44,6 +46,7 @@ __all__ = [
     "list_backups",
     "newest_set",
     "sets",
+    "settled",
     "to_sets",
     "wait_until_available",
 ]
@@ -72,28 +75,53 @@ def create(
     """
     client = client or dynamodb()
     tables = tuple(tables or named_tables())
-    at = at or datetime.now(UTC)
+    made = ask(tables, at or datetime.now(UTC), client=client, patience=patience, progress=progress)
+    if patience:
+        with _naming(made):
+            made = [
+                wait_until_available(backup, client=client, patience=patience, progress=progress) for backup in made
+            ]
+    if report:
+        for backup in made:
+            report(_step(backup))
+    return made
+
+
+def ask(
+    tables: Sequence[NamedTable],
+    at: datetime,
+    *,
+    client: DynamoDBClient,
+    daily: bool = False,
+    patience: float = 0,
+    progress: Progress | None = None,
+) -> list[Backup]:
+    """Ask AWS for a backup of each table under one time stamp, and do not wait for them.
+
+    Where AWS refuses for a while, it is asked again for up to ``patience`` seconds. Raises as ``create`` does.
+    """
     for table in tables:
         # Half a set is worth little: nothing is made when a table is not there.
         with backup_errors(table.name):
             client.describe_table(TableName=table.name)
     made: list[Backup] = []
-    try:
+    with _naming(made):
         for table in tables:
-            made.append(_create(client, table.name, at, patience, progress))
-        if patience:
-            made = [
-                wait_until_available(backup, client=client, patience=patience, progress=progress) for backup in made
-            ]
+            name = backup_name(table.name, at, daily=daily)
+            made.append(_create(client, table.name, name, patience, progress))
+    return made
+
+
+@contextmanager
+def _naming(made: Sequence[Backup]) -> Iterator[None]:
+    """Name, in an error, what the run has asked for already."""
+    try:
+        yield
     except StorageError as exc:
         if made:
             standing = ", ".join(backup.name for backup in made)
             raise BackupFailed(f"{exc}\nAsked for in this run, and perhaps usable: {standing}.") from exc
         raise
-    if report:
-        for backup in made:
-            report(_step(backup))
-    return made
 
 
 def _step(backup: Backup) -> Step:
@@ -101,8 +129,7 @@ def _step(backup: Backup) -> Step:
     return Step(backup.table, "backup", outcome, f"{backup.name}, {backup.status}")
 
 
-def _create(client: DynamoDBClient, table: str, at: datetime, patience: float, progress: Progress | None) -> Backup:
-    name = backup_name(table, at)
+def _create(client: DynamoDBClient, table: str, name: str, patience: float, progress: Progress | None) -> Backup:
     for _ in polls(patience, f"{table} to allow a backup", progress):
         try:
             with backup_errors(table):
@@ -126,7 +153,22 @@ def wait_until_available(
     progress: Progress | None = None,
 ) -> Backup:
     """The backup once it is ``AVAILABLE``. Raises ``BackupFailed`` when it is not within ``patience`` seconds."""
-    client = client or dynamodb()
+    found = settled(backup, client=client or dynamodb(), patience=patience, progress=progress)
+    if found.status == "AVAILABLE":
+        return found
+    raise BackupFailed(
+        f"Backup {backup.name} is still {found.status} after {patience:.0f} s. It may yet become AVAILABLE:"
+        f" 'manage.py dynamodb_backup describe {backup.arn}' shows it."
+    )
+
+
+def settled(
+    backup: Backup, *, client: DynamoDBClient, patience: float = PATIENCE, progress: Progress | None = None
+) -> Backup:
+    """The backup once it is ``AVAILABLE``, or as it is after ``patience`` seconds; 0 looks once.
+
+    Raises ``BackupFailed`` when it was deleted meanwhile.
+    """
     found = backup
     for _ in polls(patience, f"backup {backup.name}", progress):
         try:
@@ -135,13 +177,10 @@ def wait_until_available(
             # Right after CreateBackup, DescribeBackup may not see it yet.
             continue
         if found.status == "AVAILABLE":
-            return found
+            break
         if found.status == "DELETED":
             raise BackupFailed(f"Backup {backup.name} was deleted while it was being made.")
-    raise BackupFailed(
-        f"Backup {backup.name} is still {found.status} after {patience:.0f} s. It may yet become AVAILABLE:"
-        f" 'manage.py dynamodb_backup describe {backup.arn}' shows it."
-    )
+    return found
 
 
 def delete(arn: str, *, client: DynamoDBClient | None = None) -> Backup:

@@ -1,8 +1,7 @@
-"""On-demand backups of both tables: make them, list them, describe one, delete them."""
+"""On-demand backups of both tables: make them, once a day for a schedule, list them, describe one, delete them."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo.backups import descriptions, on_demand
-from sessions_dynamo.backups.descriptions import Backup, BackupDetails
+from sessions_dynamo.backups import daily, descriptions, on_demand
+from sessions_dynamo.backups.descriptions import Backup
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
-from sessions_dynamo.management import arguments
+from sessions_dynamo.management import arguments, backup_lines
 from sessions_dynamo.management.console import (
     Waiting,
     both_tables,
@@ -30,17 +28,18 @@ from sessions_dynamo.management.console import (
 )
 from sessions_dynamo.tables import waiting
 from sessions_dynamo.tables.names import NamedTable
-from sessions_dynamo.tables.steps import Step
+from sessions_dynamo.tables.steps import Outcome, Step
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-ACTIONS: Final = ("create", "list", "describe", "delete")
+ACTIONS: Final = ("create", "daily", "list", "describe", "delete")
 
 
 class Command(BaseCommand):
     help = (
-        "Backs up both tables under one time stamp (create, the default), lists backups, describes one or deletes some."
+        "Backs up both tables under one time stamp (create, the default), or does so once a day and takes older ones"
+        " away (daily, for a schedule), lists backups, describes one or deletes some."
         " 'dynamodb_restore' restores them to new tables."
     )
     requires_system_checks = (DYNAMODB,)
@@ -50,7 +49,22 @@ class Command(BaseCommand):
         parser.add_argument("backups", nargs="*", metavar="BACKUP", help="describe, delete: a backup's name or ARN")
         parser.add_argument("--table", metavar="NAME", help="create: one of both tables; list: any table, there or not")
         parser.add_argument("--all-tables", action="store_true", help="list: the backups of every table in the region")
-        parser.add_argument("--no-wait", action="store_true", help="create: do not wait until they are AVAILABLE")
+        parser.add_argument(
+            "--no-wait", action="store_true", help="create, daily: do not wait until they are AVAILABLE"
+        )
+        parser.add_argument(
+            "--seconds",
+            type=arguments.seconds,
+            help="daily: wait no longer than this; what is not AVAILABLE then is pending"
+            f" (default: {waiting.PATIENCE:.0f})",
+        )
+        parser.add_argument(
+            "--keep",
+            type=arguments.count,
+            metavar="DAYS",
+            help="daily: delete the daily backups before the newest so many days that have a whole set (default: none)",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="daily: make and delete nothing; say what would be")
         parser.add_argument("--yes", action="store_true", help="delete: do not ask")
         parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
         arguments.add_where(parser)
@@ -65,6 +79,8 @@ class Command(BaseCommand):
             match options["action"]:
                 case "create":
                     self._create(_chosen(both, options["table"]), client, options)
+                case "daily":
+                    self._daily(both, client, options)
                 case "list":
                     self._list(both, client, options)
                 case "describe":
@@ -109,6 +125,41 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"To restore it: python manage.py dynamodb_restore {made[0].name}")
 
+    def _daily(self, both: Sequence[NamedTable], client: DynamoDBClient, options: dict[str, Any]) -> None:
+        at, keep, deleted = datetime.now(UTC), options["keep"], []
+        width = max(len(table.name) for table in both)
+        self._say(f"DynamoDB: {location(client)}")
+        standing = daily.of_day(both, at, client=client)
+        for table in () if standing else both:
+            self._say(f"Plan: back up {table.name} as {descriptions.backup_name(table.name, at, daily=True)}")
+        if options["dry_run"]:
+            surplus = daily.surplus(both, keep, client=client, coming=at) if keep else []
+            for backup in surplus:
+                self._say(f"Plan: delete {backup.name}")
+            self._say("Dry run: nothing was made or deleted.")
+            if self.json:
+                self._print_json({"backups": standing, "to_delete": surplus})
+            return
+        patience = 0 if options["no_wait"] else options["seconds"] or waiting.PATIENCE
+        try:
+            made = daily.make(both, at, client=client, patience=patience, progress=self.waiting)
+            for backup in made:
+                self._report(daily.step(backup, standing), width)
+            for backup, step in daily.take_away(
+                daily.surplus(both, keep, client=client) if keep else (), client=client
+            ):
+                self._report(step, width)
+                deleted += [backup] if step.outcome is Outcome.DELETED else []
+        except KeyboardInterrupt:
+            self.waiting.clear()
+            raise interrupted(
+                "Interrupted. What AWS had been asked for is still made: run the command again, and it goes on."
+            ) from None
+        if self.json:
+            self._print_json({"backups": made, "deleted": deleted})
+        elif newest := on_demand.newest_set(both, client=client):
+            self.stdout.write(f"Newest of both tables: python manage.py dynamodb_restore --set {newest.stamp}")
+
     def _list(self, both: Sequence[NamedTable], client: DynamoDBClient, options: dict[str, Any]) -> None:
         names: list[str | None] = [None] if options["all_tables"] else [table.name for table in both]
         if options["table"]:
@@ -134,7 +185,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"DynamoDB: {location(client)}")
         for detail in details:
-            for label, value in _lines(detail):
+            for label, value in backup_lines.described(detail):
                 self.stdout.write(f"{label:16} {value}")
 
     def _delete(self, names: Sequence[str], client: DynamoDBClient, yes: bool) -> None:
@@ -170,13 +221,9 @@ class Command(BaseCommand):
             if answer != backup.name:
                 raise CommandError("That is not the backup's name. Nothing was deleted.")
 
-    def _table(self, found: Sequence[Backup]) -> None:
+    def _table(self, found: Iterable[Backup]) -> None:
         for backup in found:
-            status = f"{backup.status:9}"
-            if backup.status != "AVAILABLE":
-                status = self.style.WARNING(status)
-            created = backup.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            self.stdout.write(f"{created}  {status}  {backup.type:10}  {_size(backup.size_bytes):>9}  {backup.name}")
+            self.stdout.write(backup_lines.row(backup, self.style))
 
     def _report(self, step: Step, width: int) -> None:
         self.waiting.clear()
@@ -188,7 +235,7 @@ class Command(BaseCommand):
             self.stdout.flush()
 
     def _print_json(self, document: dict[str, Iterable[Any]]) -> None:
-        plain = {name: [_plain(value) for value in values] for name, values in document.items()}
+        plain = {name: [backup_lines.plain(value) for value in values] for name, values in document.items()}
         self.stdout.write(json.dumps(plain, cls=DjangoJSONEncoder, indent=2))
 
 
@@ -197,12 +244,15 @@ def _refuse_nonsense(options: dict[str, Any]) -> None:
     action, named = options["action"], options["backups"]
     if action in ("describe", "delete") and not named:
         raise CommandError(f"Name the backup to {action}: 'manage.py dynamodb_backup list' shows them.")
-    if action in ("create", "list") and named:
+    if action in ("create", "daily", "list") and named:
         raise CommandError(f"'{action}' takes no backup's name: {' '.join(named)}. Did you mean describe or delete?")
     allowed = {
         "table": ("create", "list"),
         "all_tables": ("list",),
-        "no_wait": ("create",),
+        "no_wait": ("create", "daily"),
+        "seconds": ("daily",),
+        "keep": ("daily",),
+        "dry_run": ("daily",),
         "yes": ("delete",),
     }
     for option, actions in allowed.items():
@@ -210,6 +260,8 @@ def _refuse_nonsense(options: dict[str, Any]) -> None:
             raise CommandError(f"--{option.replace('_', '-')} belongs to {' and '.join(actions)}, not to {action}.")
     if options["table"] and options["all_tables"]:
         raise CommandError("--table and --all-tables contradict each other.")
+    if options["no_wait"] and options["seconds"]:
+        raise CommandError("--no-wait and --seconds contradict each other.")
 
 
 def _chosen(both: tuple[NamedTable, NamedTable], name: str | None) -> Sequence[NamedTable]:
@@ -222,42 +274,3 @@ def _chosen(both: tuple[NamedTable, NamedTable], name: str | None) -> Sequence[N
             " --sessions-table and --events-table name others."
         )
     return chosen
-
-
-def _lines(detail: BackupDetails) -> Iterable[tuple[str, Any]]:
-    """What the engine told of a backup, label by label."""
-    backup, ttl = detail.backup, detail.time_to_live
-    capacity = None
-    if detail.read_capacity is not None:
-        capacity = f"{detail.read_capacity} read, {detail.write_capacity} write"
-    lines: dict[str, Any] = {
-        "name": backup.name,
-        "ARN": backup.arn,
-        "status": backup.status,
-        "type": backup.type,
-        "made": backup.created_at.astimezone(UTC).isoformat(sep=" "),
-        "expires": backup.expires_at.astimezone(UTC).isoformat(sep=" ") if backup.expires_at else None,
-        "size": _size(backup.size_bytes) if backup.size_bytes is not None else None,
-        "table": f"{backup.table}, created {detail.table_created_at.astimezone(UTC).isoformat(sep=' ')}",
-        "key": ", ".join(detail.keys),
-        "items": detail.item_count,
-        "table's size": _size(detail.table_size_bytes) if detail.table_size_bytes is not None else None,
-        "billing": detail.billing_mode,
-        "capacity": capacity,
-        "indexes": ", ".join(detail.indexes) if detail.indexes else None,
-        "stream": detail.stream_view_type,
-        "ttl": f"{ttl.status} on {ttl.attribute}" if ttl and ttl.attribute else ttl and ttl.status,
-        "KMS key": detail.encryption_key_arn,
-    }
-    return ((label, value) for label, value in lines.items() if value is not None)
-
-
-def _size(size: int | None) -> str:
-    return "" if size is None else filesizeformat(size).replace("\xa0", " ")
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    """A value's fields, without what the engine did not tell."""
-    return dataclasses.asdict(
-        value, dict_factory=lambda pairs: {name: field for name, field in pairs if field is not None}
-    )

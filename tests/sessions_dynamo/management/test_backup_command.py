@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,14 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from sessions_dynamo.backups import on_demand
+from sessions_dynamo.tables.names import named_tables
 from tests.engines import on_dynamodb_local, on_moto
 from tests.sessions_dynamo.wire import answering, error, operations, writes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+AT = datetime(2025, 1, 31, 3, 15, 7, tzinfo=UTC)
 
 
 def backup(*arguments: str) -> str:
@@ -159,9 +163,90 @@ def test_none_is_deleted_when_one_of_them_is_not_there(dynamodb: DynamoDBClient,
     assert list(on_demand.list_backups(sessions)) == [made]
 
 
+@on_moto
+def test_the_days_set_is_made_once_and_older_ones_are_taken_away(
+    dynamodb: DynamoDBClient, sessions: str, events: str
+) -> None:
+    by_hand = on_demand.create()
+    older = [on_demand.ask(named_tables(), AT - timedelta(days=days), client=dynamodb, daily=True) for days in (2, 1)]
+
+    printed = backup("daily", "--keep", "2")
+
+    [stamp] = re.findall(rf"^{sessions} backup created {sessions}-daily-backup-(\S+), AVAILABLE$", printed, re.M)
+    assert f"Plan: back up {events} as {events}-daily-backup-{stamp}" in printed
+    assert printed.count(" backup deleted ") == 2
+    assert f"{events} backup deleted {older[0][1].name}" in printed
+    assert "dynamodb_restore --set" in printed
+
+    again = backup("daily", "--keep", "2")
+
+    assert f"{events} backup unchanged {events}-daily-backup-{stamp}, AVAILABLE" in again
+    assert "Plan" not in again
+    assert " deleted " not in again
+    kept = {backup.name for table in (sessions, events) for backup in on_demand.list_backups(table)}
+    assert kept == {one.name for one in (*by_hand, *older[1])} | {
+        f"{t}-daily-backup-{stamp}" for t in (sessions, events)
+    }
+
+
+@on_moto
+def test_without_a_number_of_days_nothing_is_taken_away(dynamodb: DynamoDBClient, sessions: str) -> None:
+    [older, _] = on_demand.ask(named_tables(), AT, client=dynamodb, daily=True)
+
+    assert backup_json("daily")["deleted"] == []
+    assert older in on_demand.list_backups(sessions)
+
+
+@on_moto
+def test_a_dry_run_says_what_would_be_made_and_deleted(dynamodb: DynamoDBClient, sessions: str, events: str) -> None:
+    older = on_demand.ask(named_tables(), AT, client=dynamodb, daily=True)
+
+    with operations(dynamodb) as sent:
+        printed = backup("daily", "--keep", "1", "--dry-run")
+        document = backup_json("daily", "--keep", "1", "--dry-run")
+
+    assert writes(sent) == []
+    assert f"Plan: back up {sessions} as {sessions}-daily-backup-" in printed
+    assert all(f"Plan: delete {one.name}\n" in printed for one in older)
+    assert printed.endswith("Dry run: nothing was made or deleted.\n")
+    assert document["backups"] == []
+    assert {one["name"] for one in document["to_delete"]} == {one.name for one in older}
+
+
+@on_moto
+def test_the_days_set_in_json(dynamodb: DynamoDBClient, sessions: str, events: str) -> None:
+    older = on_demand.ask(named_tables(), AT, client=dynamodb, daily=True)
+
+    document = backup_json("daily", "--keep", "1", "--no-wait")
+
+    assert [one["table"] for one in document["backups"]] == [sessions, events]
+    assert {one["arn"] for one in document["deleted"]} == {one.arn for one in older}
+
+
+@on_moto
+def test_a_daily_run_that_is_interrupted_says_that_the_next_goes_on(dynamodb: DynamoDBClient, sessions: str) -> None:
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    dynamodb.meta.events.register("before-call.dynamodb.CreateBackup", interrupt)
+    try:
+        with pytest.raises(CommandError, match="run the command again, and it goes on") as ended:
+            backup("daily")
+    finally:
+        dynamodb.meta.events.unregister("before-call.dynamodb.CreateBackup", interrupt)
+
+    assert ended.value.returncode == 130
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["daily", "name"], "'daily' takes no backup's name: name"),
+        (["daily", "--table", "a"], "--table belongs to create and list, not to daily"),
+        (["daily", "--keep", "0"], "'0' is no whole number over 0"),
+        (["daily", "--no-wait", "--seconds", "9"], "--no-wait and --seconds contradict each other"),
+        (["create", "--keep", "7"], "--keep belongs to daily, not to create"),
+        (["list", "--dry-run"], "--dry-run belongs to daily, not to list"),
         (["describe"], "Name the backup to describe"),
         (["delete"], "Name the backup to delete"),
         (["list", "name"], "'list' takes no backup's name: name"),
@@ -191,7 +276,7 @@ def test_a_missing_permission_is_named(dynamodb: DynamoDBClient, sessions: str) 
 
 
 @on_dynamodb_local
-@pytest.mark.parametrize("arguments", [[], ["list"], ["describe", "name"]])
+@pytest.mark.parametrize("arguments", [[], ["daily"], ["list"], ["describe", "name"]])
 def test_an_engine_without_backups_is_an_error_that_names_the_export(
     dynamodb: DynamoDBClient, arguments: list[str]
 ) -> None:
