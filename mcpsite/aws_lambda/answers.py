@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import product
@@ -15,7 +16,7 @@ from mcpsite.aws_lambda.doors import Door, Headers, HttpEvent
 from mcpsite.endpoint.wire.answers import encode, error_body
 
 MAX_BYTES: Final = {Door.FORMAT_1: 6_000_000, Door.FORMAT_2: 6_000_000, Door.ALB: 1_000_000}
-"""What a door takes of an answer, its JSON and its headers included; the quotas are 6 MB and 1 MB."""
+"""What a door takes of a function's result as JSON, with all that JSON escapes; the quotas are 6 MB and 1 MB."""
 
 _TEXTS: Final = ("text/", "application/json", "application/javascript", "application/xml", "image/svg+xml")
 
@@ -46,18 +47,19 @@ class Answer:
 
 def form(answer: Answer, request: HttpEvent) -> dict[str, Any]:
     """The function's result. An answer that the door does not carry is a 500 that says so."""
-    result = _form(answer, request)
-    size = len(result["body"]) + (0 if result["isBase64Encoded"] or result["body"].isascii() else len(answer.body))
-    if size > MAX_BYTES[request.door]:
-        limit = MAX_BYTES[request.door] // 1_000_000
-        return _form(
-            sentence(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                f"The answer has {len(answer.body):,} bytes, and {request.door.value} carries {limit} MB of a function."
-                " Ask for less, or have the service run where answers stream: docs/lambda.md.",
-            ),
-            request,
+    result = _form(answer, request, _text(answer))
+    size, limit = _size(result), MAX_BYTES[request.door]
+    if size > limit and request.door is not Door.FORMAT_1:
+        # What JSON has to escape may be shorter so. A REST API decodes the types alone that it was told are binary.
+        result = _form(answer, request, None)
+        size = _size(result)
+    if size > limit:
+        refusal = sentence(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            f"The answer takes {size:,} bytes of a function's result, of which {request.door.value} carries"
+            f" {limit // 1_000_000} MB. Ask for less, or have the service run where answers stream: docs/lambda.md.",
         )
+        return _form(refusal, request, _text(refusal))
     return result
 
 
@@ -68,8 +70,13 @@ def sentence(status: HTTPStatus, text: str) -> Answer:
     return Answer(status, headers, bytearray(body.encode()), is_whole=True)
 
 
-def _form(answer: Answer, request: HttpEvent) -> dict[str, Any]:
-    text = _text(answer)
+def _size(result: Mapping[str, Any]) -> int:
+    """In bytes, as Lambda's runtime writes it where it writes ASCII alone: an image's does."""
+    return len(json.dumps(result))
+
+
+def _form(answer: Answer, request: HttpEvent, text: str | None) -> dict[str, Any]:
+    """The result, with the body as this text, or in base64."""
     result: dict[str, Any] = {
         "statusCode": answer.status,
         "body": base64.b64encode(answer.body).decode() if text is None else text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,7 +12,7 @@ import pytest
 
 from mcpsite.aws_lambda.answers import sentence
 from tests.mcpsite.aws_lambda.conftest import Handler
-from tests.mcpsite.aws_lambda.events import CONTEXT, Front, alb, cookies, http_api, received
+from tests.mcpsite.aws_lambda.events import CONTEXT, Front, alb, cookies, http_api, received, rest
 
 pytestmark = pytest.mark.usefixtures("dynamodb")
 
@@ -64,15 +65,41 @@ def test_cookies_by_a_balancer(handler: Handler, answering: Callable[..., None],
     assert result["statusDescription"] == "200 OK"
 
 
-@pytest.mark.parametrize(("front", "size"), [(HTTP, 6_000_001), (Front("alb", "", alb(many=True)), 1_000_001)])
+ALB: Final = Front("alb", "", alb(many=True))
+REST: Final = Front("rest", "/prod", rest("prod"))
+
+
+@pytest.mark.parametrize(
+    ("front", "body"),
+    [
+        (HTTP, b"1" * 6_000_001),
+        (ALB, b"1" * 1_000_001),
+        # With a quote each, which JSON has as two.
+        (REST, b'"' * 4_000_000),
+        # Neither as text nor in base64.
+        (HTTP, b'"' * 5_000_000),
+    ],
+    ids=["http-api", "alb", "escaped", "neither"],
+)
 def test_an_answer_that_no_function_carries_says_so(
-    handler: Handler, answering: Callable[..., None], front: Front, size: int
+    handler: Handler, answering: Callable[..., None], front: Front, body: bytes
 ) -> None:
-    answering([(b"content-type", b"application/json")], b"1" * size)
+    answering([(b"content-type", b"application/json")], body)
     event, _ = front.ask("GET", "/x")
     answer = received(handler(event, CONTEXT))
     assert answer.status == 500
-    assert f"The answer has {size:,} bytes" in answer.error["message"]
+    assert re.match(r"The answer takes \d,\d{3},\d{3} bytes of a function's result, of which", answer.error["message"])
+
+
+@pytest.mark.parametrize("body", [b'"' * 4_000_000, "ä".encode() * 1_500_000], ids=["quotes", "letters"])
+def test_a_text_that_json_makes_too_long_goes_as_base64(
+    handler: Handler, answering: Callable[..., None], body: bytes
+) -> None:
+    answering([(b"content-type", b"application/json")], body)
+    event, _ = HTTP.ask("GET", "/x")
+    result = handler(event, CONTEXT)
+    assert len(json.dumps(result)) < 6_000_000
+    assert received(result).content == body
 
 
 def test_a_sentence_is_json_whatever_is_in_it() -> None:
