@@ -47,6 +47,9 @@ class Answer:
 
 def form(answer: Answer, request: HttpEvent) -> dict[str, Any]:
     """The function's result. An answer that the door does not carry is a 500 that says so."""
+    if request.method == "HEAD":
+        # As any server does: an application may answer as if to GET.
+        answer.body.clear()
     result = _form(answer, request, _text(answer))
     size, limit = _size(result), MAX_BYTES[request.door]
     if size > limit and request.door is not Door.FORMAT_1:

@@ -26,6 +26,10 @@ class Door(Enum):
     ALB = "an Application Load Balancer"
 
 
+class MalformedEvent(Exception):
+    """An event in the form of a front door that lacks a part, or has one that cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpEvent:
     """One HTTP request of an event."""
@@ -70,16 +74,25 @@ class HttpEvent:
 
 
 def request_of(event: Mapping[str, Any], base_path: str) -> HttpEvent | None:
-    """The HTTP request of an event; ``None`` where it is none of a front door's. ``base_path`` is MCP_BASE_PATH."""
+    """The HTTP request of an event; ``None`` where it is none of a front door's. ``base_path`` is MCP_BASE_PATH.
+
+    Raises ``MalformedEvent`` for what no front door makes, but somebody who invokes the function by hand.
+    """
     context = event.get("requestContext")
     if not isinstance(context, Mapping):
         return None
-    if "elb" in context:
-        return _of_alb(event, base_path)
-    if isinstance(context.get("http"), Mapping):
-        return _of_format_2(event, context["http"], base_path)
-    if "httpMethod" in event:
-        return _of_format_1(event, context, base_path)
+    try:
+        if "elb" in context:
+            return _of_alb(event, base_path)
+        if isinstance(context.get("http"), Mapping):
+            return _of_format_2(event, context["http"], base_path)
+        if "httpMethod" in event:
+            return _of_format_1(event, context, base_path)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise MalformedEvent(
+            f"The event has the form of a front door's, but a part is missing or not as it should be:"
+            f" {type(exc).__name__}: {exc}"
+        ) from exc
     return None
 
 
@@ -89,7 +102,7 @@ def _of_format_1(event: Mapping[str, Any], context: Mapping[str, Any], base_path
     return _request(
         event,
         Door.FORMAT_1,
-        method=event["httpMethod"],
+        method=event["httpMethod"].upper(),
         placed=prefixes.placed(path, inner, normalised(base_path)),
         query=urlencode(query, doseq=True),
         client=(context.get("identity") or {}).get("sourceIp"),
@@ -101,7 +114,7 @@ def _of_format_2(event: Mapping[str, Any], http: Mapping[str, Any], base_path: s
     return _request(
         event,
         Door.FORMAT_2,
-        method=http["method"],
+        method=http["method"].upper(),
         placed=prefixes.placed(path, inner, normalised(base_path)),
         query=event.get("rawQueryString") or "",
         client=http.get("sourceIp"),
@@ -117,7 +130,7 @@ def _of_alb(event: Mapping[str, Any], base_path: str) -> HttpEvent:
     return _request(
         event,
         Door.ALB,
-        method=event["httpMethod"],
+        method=event["httpMethod"].upper(),
         placed=prefixes.placed(path, path, normalised(base_path)),
         query="&".join(f"{name}={value}" for name, value in pairs),
         # The balancer adds the address that it saw, behind whatever the client said.
@@ -129,7 +142,9 @@ def _request(
     event: Mapping[str, Any], door: Door, *, method: str, placed: tuple[str, str], query: str, client: str | None
 ) -> HttpEvent:
     text = event.get("body") or ""
-    body = base64.b64decode(text) if event.get("isBase64Encoded") else text.encode("utf-8", "surrogatepass")
+    body = (
+        base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode("utf-8", "surrogatepass")
+    )
     headers = [(name, value) for name, value in _headers(event) if name != b"content-length"]
     if body:
         # Of the body as it is here: the event's own may be missing, or of the text in base64.

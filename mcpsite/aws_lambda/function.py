@@ -44,7 +44,7 @@ class Function:
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one event. Raises what the served server's lifespan raised, where it could not be entered;
-        ``UnknownEvent``; ``CommandFailed`` of a schedule's command."""
+        ``UnknownEvent`` and ``MalformedEvent``; ``CommandFailed`` of a schedule's command."""
         given = event if isinstance(event, Mapping) else {}
         request = request_of(given, conf.MCP_BASE_PATH)
         if request is None:

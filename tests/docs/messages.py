@@ -95,6 +95,7 @@ RAISED: Final = frozenset(
         "InvalidDeclaration",
         "InvalidMessage",
         "InvalidState",
+        "MalformedEvent",
         "RestoreRefused",
         "SessionNotFound",
         "StateConflict",

@@ -15,16 +15,18 @@ from typing import Any, Final
 import pytest
 from pytest_django import Settings
 
+from mcpsite.aws_lambda.doors import MalformedEvent
 from mcpsite.aws_lambda.function import UnknownEvent
 from mcpsite.door.buffered import in_buffered_function
 from sessions_dynamo import metrics
 from tests.mcpsite.aws_lambda.conftest import Handler
-from tests.mcpsite.aws_lambda.events import CONTEXT, Front, http_api, received, rest
+from tests.mcpsite.aws_lambda.events import CONTEXT, Front, alb, http_api, received, rest
 from tests.mcpsite.peers import ENVELOPE, LegacyPeer, ModernPeer, Send
 
 pytestmark = pytest.mark.usefixtures("dynamodb")
 
 HTTP: Final = Front("http-api", "", http_api())
+REST: Final = Front("rest", "/prod", rest("prod"))
 STREAM: Final = {"Accept": "text/event-stream"}
 
 
@@ -136,7 +138,7 @@ def test_a_site_that_fails_is_a_500_and_the_log_has_why(
         raise RuntimeError("no reason")
 
     monkeypatch.setattr(handler, "_site", site)
-    event, _ = Front("rest", "/prod", rest("prod")).ask("GET", "/x")
+    event, _ = REST.ask("GET", "/x")
     answer = received(handler(event, CONTEXT))
     assert (answer.status, answer.error["message"]) == (500, "Internal server error")
     assert "no reason" in caplog.text
@@ -154,6 +156,55 @@ def test_an_event_that_is_not_answered(handler: Handler, event: Any, caplog: pyt
         handler(event, CONTEXT)
     assert refused.value.__cause__ is None
     assert [record.levelno for record in caplog.records if record.name.startswith("mcpsite")] == [logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("front", "change"),
+    [
+        (HTTP, {"requestContext": {"http": {}}}),
+        (HTTP, {"isBase64Encoded": True, "body": "abcde"}),
+        (HTTP, {"isBase64Encoded": True, "body": "%%%%"}),
+        (HTTP, {"body": {"jsonrpc": "2.0"}}),
+        (HTTP, {"headers": ["host"]}),
+        (HTTP, {"cookies": [None]}),
+        (HTTP, {"rawPath": 5}),
+        (REST, {"httpMethod": None}),
+        (Front("alb", "", alb(many=False)), {"httpMethod": 1}),
+    ],
+)
+def test_an_event_that_no_front_door_makes_says_so(handler: Handler, front: Front, change: dict[str, Any]) -> None:
+    event, _ = front.ask("GET", "/healthz")
+    with pytest.raises(MalformedEvent, match="has the form of a front door's, but a part is missing or not as it"):
+        handler({**event, **change}, CONTEXT)
+
+
+def test_what_a_health_check_of_a_balancer_lacks_is_not_needed(handler: Handler) -> None:
+    """Its event, as AWS documents it."""
+    event = {
+        "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/x/y"}},
+        "httpMethod": "GET",
+        "path": "/healthz",
+        "queryStringParameters": {},
+        "headers": {"user-agent": "ELB-HealthChecker/2.0"},
+        "body": "",
+        "isBase64Encoded": False,
+    }
+    assert received(handler(event, CONTEXT)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_an_event_that_keeps_a_sandbox_warm(handler: Handler, path: str) -> None:
+    """As docs/lambda.md has it, for a schedule."""
+    event = {"requestContext": {"http": {"method": "GET"}}, "rawPath": path}
+    assert received(handler(event, CONTEXT)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/admin/login/", "/mcp"])
+def test_head_has_the_headers_of_an_answer_and_no_body(handler: Handler, path: str) -> None:
+    event, _ = HTTP.ask("HEAD", path)
+    answer = received(handler(event, CONTEXT))
+    assert answer.content == b""
+    assert int(answer.headers["Content-Length"]) > 0
 
 
 @pytest.fixture
@@ -186,6 +237,6 @@ def test_a_project_of_ones_own(handler: Any, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(f"snapshot_restore_py.{registry}", [])
     names: dict[str, Any] = {}
     exec(code, names)
-    event, _ = Front("rest", "/prod", rest("prod")).ask("GET", "/healthz")
+    event, _ = REST.ask("GET", "/healthz")
     assert received(names["handler"](event, CONTEXT)).status == 200
     names["handler"].close()
