@@ -40,9 +40,14 @@ variable "mcp_server" {
 }
 
 variable "mcp_auth" {
-  description = "MCP_AUTH, how callers are known. Empty is the server object's own authentication."
+  description = "MCP_AUTH, how callers are known. Empty is the server object's own authentication; mcpsite.endpoint.access.auth.public, with MCP_ALLOW_PUBLIC in environment, is anybody."
   type        = string
   default     = "django_mcpz.bearer_tokens.auth.token_auth"
+
+  validation {
+    condition     = var.mcp_auth != "mcpsite.endpoint.access.auth.public" || lookup(var.environment, "MCP_ALLOW_PUBLIC", "") == "true"
+    error_message = "mcpsite.endpoint.access.auth.public lets anybody in, and needs MCP_ALLOW_PUBLIC = \"true\" in environment."
+  }
 }
 
 variable "secret_key_secret_arn" {
@@ -58,7 +63,7 @@ variable "environment_name" {
 }
 
 variable "environment" {
-  description = "Further variables of the tasks, by name, such as MCP_ALLOWED_ORIGINS or SESSION_TTL_HOURS. They win over the module's own."
+  description = "Further variables of the tasks, by name, such as MCP_ALLOWED_ORIGINS, MCP_ALLOW_PUBLIC or SESSION_TTL_HOURS. They win over the module's own."
   type        = map(string)
   default     = {}
 

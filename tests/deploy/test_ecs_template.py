@@ -30,6 +30,9 @@ EVERYTHING = {
     "Database": "rds",
     "DatabaseMultiAz": "true",
     "DeletionProtection": "true",
+    "AllowPublic": "true",
+    "EnvironmentFileArn": "arn:aws:s3:::settings/services/mcp.env",
+    "SessionTtlHours": "1",
     "DomainName": "mcp.example.com",
     "EventsTableName": "all-events",
     "SessionsTableName": "all-sessions",
@@ -195,6 +198,34 @@ def test_the_environment_is_of_variables_that_the_site_reads(everything: Stack) 
         for variable in (*container["environment"], *container["secrets"]):
             name = variable["name"]
             assert name in settings or f"`{name}`" in documented or name.startswith("DJANGO_SUPERUSER_"), name
+
+
+def test_every_task_has_what_one_is_told_of_sessions(template: Mapping[str, Any], everything: Stack) -> None:
+    for task in TASKS:
+        environment = {each["name"]: each["value"] for each in everything.container(task)["environment"]}
+        # What expires sessions counts by the same hours as what serves them.
+        assert (environment["SESSION_TTL_HOURS"], environment["EVENT_TTL_HOURS"]) == ("1", "6")
+        # As written: moto leaves it out.
+        (container,) = template["Resources"][task]["Properties"]["ContainerDefinitions"]
+        condition, files, otherwise = container["EnvironmentFiles"]["Fn::If"]
+        assert (condition, otherwise) == ("HasEnvironmentFile", {"Ref": "AWS::NoValue"})
+        assert files == [{"Type": "s3", "Value": {"Ref": "EnvironmentFileArn"}}]
+    served = {each["name"]: each["value"] for each in everything.container("ServeTask")["environment"]}
+    assert served["MCP_ALLOW_PUBLIC"] == "true"
+
+
+def test_ecs_reads_the_file_of_variables_where_there_is_one(template: Mapping[str, Any], everything: Stack) -> None:
+    iam = everything.account.client("iam")
+    arn = everything.physical("EnvironmentFilePolicy")
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    held = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+    assert [(each["Action"], each["Resource"]) for each in held["Statement"]] == [
+        ("s3:GetObject", EVERYTHING["EnvironmentFileArn"]),
+        ("s3:GetBucketLocation", "arn:aws:s3:::settings"),
+    ]
+    attached = template["Resources"]["ExecutionRole"]["Properties"]["ManagedPolicyArns"][-1]
+    assert attached == {"Fn::If": ["HasEnvironmentFile", {"Ref": "EnvironmentFilePolicy"}, {"Ref": "AWS::NoValue"}]}
 
 
 # --- Roles ----------------------------------------------------------------------------------------------------

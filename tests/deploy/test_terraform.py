@@ -29,6 +29,10 @@ from tests.deploy.stacks import IMAGE, REGION, ROOT, Account, Stack, stack
 MODULE: Final = ROOT / "deploy" / "terraform"
 PROVIDERS: Final = Path(os.environ.get("TF_PLUGIN_DIR", "/opt/tf-plugins"))
 KEY: Final = f"arn:aws:kms:{REGION}:123456789012:key/00000000-0000-0000-0000-000000000000"
+BY_ENVIRONMENT: Final = {
+    *("EVENT_TTL_HOURS", "LOG_LEVEL", "MCP_ALLOWED_ORIGINS", "MCP_ALLOW_PUBLIC", "RECORD_BODIES", "SESSION_TTL_HOURS"),
+}
+"""What the CloudFormation template has parameters for, and the module its one variable of further variables."""
 TOPIC: Final = f"arn:aws:sns:{REGION}:123456789012:alarms"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
@@ -244,8 +248,7 @@ def test_its_containers_are_those_of_the_cloudformation_template(workspace: Work
             if name != "portMappings":
                 assert container[name] == value, (role, name)
         names = {*common, *written[role]["names"]}
-        # What has no variable of its own here is given by 'environment'.
-        assert {each["name"] for each in container["environment"]} - {"MCP_ALLOWED_ORIGINS"} == names, role
+        assert {each["name"] for each in container["environment"]} - BY_ENVIRONMENT == names, role
 
     with stack(account, "beside", DomainName="mcp.example.com", CertificateArn=certificate) as made:
         for logical, role in (("ServeTask", "serve"), ("OperateTask", "operate"), ("ScheduledTask", "scheduled")):
@@ -253,7 +256,13 @@ def test_its_containers_are_those_of_the_cloudformation_template(workspace: Work
 
 
 def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, account: Account) -> None:
-    wrong = {"database": "existing", "image": "mcp-sessions", "name": "A", "certificate_arn": "arn:aws:acm:x"}
+    wrong = {
+        "certificate_arn": "arn:aws:acm:x",
+        "database": "existing",
+        "image": "mcp-sessions",
+        "mcp_auth": "mcpsite.endpoint.access.auth.public",
+        "name": "A",
+    }
     workspace.given(**(_network(account) | wrong))
 
     refused = workspace.run("plan", "-input=false", "-lock=false")
@@ -265,6 +274,7 @@ def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, accou
         "image needs a tag or a digest",
         "name is 2 to 24 lower-case letters",
         "certificate_arn needs domain_name",
+        'MCP_ALLOW_PUBLIC = "true" in environment',
     ):
         assert sentence in said
 
