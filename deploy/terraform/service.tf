@@ -213,8 +213,10 @@ resource "aws_ecs_service" "this" {
     ignore_changes = [desired_count]
   }
 
-  # The target group must have its listener first, and a task its permissions and secrets.
+  # The target group must have its listener first, and a task its permissions, secrets and tables.
   depends_on = [
+    aws_dynamodb_table.events,
+    aws_iam_role_policy_attachment.execution,
     aws_lb_listener.http,
     aws_lb_listener.https,
     aws_iam_role_policy.task,

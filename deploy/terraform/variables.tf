@@ -4,8 +4,8 @@ variable "name" {
   default     = "mcp-sessions"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.name))
-    error_message = "name is 2 to 24 lower-case letters, digits and hyphens, such as mcp-sessions: load balancers take no more."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.name)) && length(var.name) <= 24 && !startswith(var.name, "internal-")
+    error_message = "name is 2 to 24 lower-case letters and digits, with single hyphens between them, such as mcp-sessions, and does not begin with internal-: load balancers and databases take no other."
   }
 }
 

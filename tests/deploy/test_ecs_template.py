@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import runpy
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -106,6 +107,25 @@ def test_the_networks_outputs_are_parameters_of_the_service(template: Mapping[st
     # Whoever has a network of that template gives nothing else of it.
     needed = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
     assert needed - outputs == {"ImageUri"}
+
+
+def test_a_task_starts_after_its_tables_and_its_listener(template: Mapping[str, Any]) -> None:
+    """By references: DependsOn on what a condition leaves out would leave the service out, too."""
+    tags = {each["Key"]: each["Value"]["Fn::If"] for each in template["Resources"]["Service"]["Properties"]["Tags"]}
+
+    assert tags["Listener"] == ["HasCertificate", {"Ref": "HttpsListener"}, {"Ref": "HttpListener"}]
+    assert tags["Events"] == ["MakesTables", {"Ref": "EventsTable"}, {"Ref": "EventsTableName"}]
+    assert template["Resources"]["EventsTable"]["DependsOn"] == ["SessionsTable"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "taken"),
+    [("0.0.0.0/0", True), ("203.0.113.7/32", True), ("203.0.113.7", False), ("mine", False), ("", False)],
+)
+def test_addresses_are_a_network(template: Mapping[str, Any], addresses: str, taken: bool) -> None:
+    pattern = template["Parameters"]["ClientCidr"]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, addresses)) is taken
 
 
 # --- The balancer, the server and ECS wait for each other -----------------------------------------------------

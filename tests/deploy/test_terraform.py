@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -272,11 +273,22 @@ def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, accou
     for sentence in (
         "database_url_secret_arn is for database",
         "image needs a tag or a digest",
-        "name is 2 to 24 lower-case letters",
+        "name is 2 to 24 lower-case letters and digits",
         "certificate_arn needs domain_name",
         'MCP_ALLOW_PUBLIC = "true" in environment',
     ):
         assert sentence in said
+
+
+def test_a_name_is_what_load_balancers_and_databases_take(workspace: Workspace) -> None:
+    (condition,) = re.findall(r"condition     = (.*var\.name.*)", (MODULE / "variables.tf").read_text())
+    taken = ["mcp-sessions", "m2", "a" * 24]
+    refused = ["m", "a" * 25, "mcp-", "mcp--two", "internal-mcp", "2mcp", "Mcp"]
+    asked = ", ".join(condition.replace("var.name", json.dumps(name)) for name in (*taken, *refused))
+
+    answer = workspace.done("console", stdin=f"jsonencode([{asked}])").splitlines()[-1]
+
+    assert json.loads(json.loads(answer)) == [True] * len(taken) + [False] * len(refused)
 
 
 def test_the_tables_and_policies_that_it_makes(
