@@ -110,6 +110,29 @@ resource "aws_lb_listener" "https" {
   }
 }
 
+# Whether any task is there: its metrics would not come from one that is not.
+resource "aws_cloudwatch_metric_alarm" "no_healthy_task" {
+  alarm_name        = "${var.name}-no-healthy-task"
+  alarm_description = "The load balancer knows no healthy task, so nobody is served: look at the events of the ECS service, at why its tasks stopped, and in their log."
+  namespace         = "AWS/ApplicationELB"
+  metric_name       = "HealthyHostCount"
+  dimensions        = { LoadBalancer = aws_lb.this.arn_suffix, TargetGroup = aws_lb_target_group.this.arn_suffix }
+  # Of all zones of the balancer: one without a task is no fault.
+  statistic           = "Maximum"
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "breaching"
+  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  ok_actions          = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  tags                = var.tags
+
+  # Before it there is none.
+  depends_on = [aws_ecs_service.this]
+}
+
 resource "aws_route53_record" "this" {
   count = var.hosted_zone_id == null ? 0 : 1
 

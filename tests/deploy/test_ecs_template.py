@@ -128,6 +128,18 @@ def test_addresses_are_a_network(template: Mapping[str, Any], addresses: str, ta
     assert bool(re.fullmatch(pattern, addresses)) is taken
 
 
+def test_somebody_is_told_where_no_task_is_left_to_say_so(template: Mapping[str, Any]) -> None:
+    alarm = template["Resources"]["NoHealthyTaskAlarm"]
+    properties = alarm["Properties"]
+
+    assert alarm["DependsOn"] == "Service"
+    assert properties["TreatMissingData"] == "breaching"
+    assert {each["Name"]: each["Value"] for each in properties["Dimensions"]} == {
+        "LoadBalancer": {"Fn::GetAtt": ["LoadBalancer", "LoadBalancerFullName"]},
+        "TargetGroup": {"Fn::GetAtt": ["TargetGroup", "TargetGroupFullName"]},
+    }
+
+
 # --- The balancer, the server and ECS wait for each other -----------------------------------------------------
 
 

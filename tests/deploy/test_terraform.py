@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cfnlint.decode import cfn_yaml
 from pytest_django import Settings
 
 from deploy.narrowing import DIRECTORY, Narrowing, document
@@ -25,7 +26,7 @@ from sessions_dynamo.cloudformation import alarms
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.desired import ON_DEMAND, Desired
 from tests.conftest import NOT_TESTED
-from tests.deploy.stacks import IMAGE, REGION, ROOT, Account, Stack, stack
+from tests.deploy.stacks import IMAGE, REGION, ROOT, TEMPLATE, Account, Stack, stack
 
 MODULE: Final = ROOT / "deploy" / "terraform"
 PROVIDERS: Final = Path(os.environ.get("TF_PLUGIN_DIR", "/opt/tf-plugins"))
@@ -205,7 +206,8 @@ def test_nothing_is_made_that_was_not_asked_for(workspace: Workspace, account: A
         f'aws_iam_role_policy.task["{name}"]'
         for name in ("serve serve", "operate read-only", "operate operate", "scheduled schedule")
     }
-    assert counts["aws_cloudwatch_metric_alarm"] == len(alarms.ALARMS)
+    # Those of the code, and that no task is healthy.
+    assert counts["aws_cloudwatch_metric_alarm"] == len(alarms.ALARMS) + 1
 
 
 def test_everything_is_made_that_was_asked_for(workspace: Workspace, account: Account) -> None:
@@ -227,6 +229,12 @@ def test_everything_is_made_that_was_asked_for(workspace: Workspace, account: Ac
         assert made["alarm_description"] == alarm.description
         assert made["alarm_actions"] == made["ok_actions"] == [TOPIC]
         assert bool(made["insufficient_data_actions"]) is alarm.tells_silence
+    silent = planned["aws_cloudwatch_metric_alarm.no_healthy_task"]
+    of_the_stack = cfn_yaml.load(str(TEMPLATE))["Resources"]["NoHealthyTaskAlarm"]["Properties"]
+    same = ("AlarmDescription", "ComparisonOperator", "DatapointsToAlarm", "EvaluationPeriods", "MetricName")
+    for name in (*same, "Namespace", "Period", "Statistic", "Threshold", "TreatMissingData"):
+        assert silent[re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()] == of_the_stack[name], name
+    assert silent["alarm_actions"] == silent["ok_actions"] == [TOPIC]
     body = json.loads(planned["aws_cloudwatch_dashboard.this"]["dashboard_body"])
     assert planned["aws_cloudwatch_dashboard.this"]["dashboard_name"] == f"mcp-sessions-{REGION}"
     assert "tf-sessions" in json.dumps(body)
