@@ -65,12 +65,14 @@ class Command(BaseCommand):
         found = status(both, hours=options["hours"], region=options["region"])
         if options["json"]:
             self.stdout.write(json.dumps(found.as_dict(), indent=2))
-        elif found.tables:
+        elif found.tables or _all_missing(found.missing):
             client = dynamodb(options["region"])
+            # Where the tables are missing too: it may be another DynamoDB than was meant.
             self.stdout.write(f"DynamoDB: {location(client)}")
-            for line in _report(found, on_aws=is_aws(client)):
-                self.stdout.write(line)
-            self._attention(found.attention)
+            if found.tables:
+                for line in _report(found, on_aws=is_aws(client)):
+                    self.stdout.write(line)
+                self._attention(found.attention)
         _refuse(found.missing)
 
     def _attention(self, attention: Sequence[str]) -> None:
@@ -83,9 +85,14 @@ class Command(BaseCommand):
             self.stdout.write(f"  {text}")
 
 
+def _all_missing(tables: Mapping[str, StorageError]) -> bool:
+    """Whether these were asked for, and are not there."""
+    return all(isinstance(reason, TableMissing) for reason in tables.values())
+
+
 def _refuse(missing: Mapping[str, StorageError]) -> None:
     """Raise for tables that are missing or do not answer, so that the command's status is 1."""
-    if missing and all(isinstance(reason, TableMissing) for reason in missing.values()):
+    if missing and _all_missing(missing):
         verb = "do" if len(missing) > 1 else "does"
         raise TableMissing(
             f"{' and '.join(missing)} {verb} not exist in this account and region: run 'manage.py dynamodb_setup', or"

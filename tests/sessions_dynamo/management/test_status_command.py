@@ -15,6 +15,7 @@ from pytest_django import Settings
 from sessions_dynamo import client
 from sessions_dynamo.backups import on_demand
 from sessions_dynamo.management.commands import dynamodb_status
+from sessions_dynamo.management.console import location
 from sessions_dynamo.tables import describing, setup
 from sessions_dynamo.tables.names import named_tables
 from sessions_dynamo.upkeep import attention
@@ -209,13 +210,15 @@ class TestFailures:
         assert f"{settings.DYNAMODB_SESSIONS_TABLE}: ACTIVE" in printed
         assert f"{settings.DYNAMODB_EVENTS_TABLE}: {settings.DYNAMODB_EVENTS_TABLE} does not exist" in printed
 
-    def test_two_missing_tables_are_both_named_with_the_command(
-        self, bare_dynamodb: DynamoDBClient, settings: Settings
+    def test_two_missing_tables_are_both_named_with_the_command_and_where_they_were_looked_for(
+        self, bare_dynamodb: DynamoDBClient, settings: Settings, capsys: pytest.CaptureFixture[str]
     ) -> None:
         both = f"{settings.DYNAMODB_SESSIONS_TABLE} and {settings.DYNAMODB_EVENTS_TABLE} do not exist"
 
         with pytest.raises(CommandError, match=f"{both}.*dynamodb_setup"):
-            status()
+            call_command("dynamodb_status", no_color=True)
+
+        assert capsys.readouterr().out == f"DynamoDB: {location(bare_dynamodb)}\n"
 
     def test_json_names_the_missing_before_the_error(
         self, bare_dynamodb: DynamoDBClient, settings: Settings, capsys: pytest.CaptureFixture[str]
