@@ -10,9 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +17,10 @@ from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from tests import engines
-from tests.conformance.processes import ROOT, site_environment
+from benchmarks.engine import part_environment, run_part
 
 EVENTS_A_SESSION = 10
-JAVA_OPTIONS = ("-Djava.library.path=DynamoDBLocal_lib",)
-"""As DynamoDB Local is run by its users: the tests' own options favour a quick start over a fast server."""
 
 Item = dict[str, Any]
 
@@ -41,12 +34,7 @@ def main() -> None:
     if options.part:
         print(json.dumps(_measured(PARTS[options.part], options.items)))
         return
-    with (
-        mock.patch.object(engines, "JAVA_OPTIONS", JAVA_OPTIONS),
-        engines.dynamodb_local() as url,
-        tempfile.TemporaryDirectory() as directory,
-    ):
-        env = site_environment(url, Path(directory)) | {"DJANGO_SETTINGS_MODULE": "mcpsite.settings"}
+    with part_environment() as env:
         _run("fill", options.items + options.sample, env)
         slow = _run("one_by_one", options.sample, env)
         fast = _run("clear", options.items, env)
@@ -60,10 +48,7 @@ def main() -> None:
 
 
 def _run(part: str, items: int, env: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.clearing", "--part", part, "--items", str(items)]
-    child = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 (own)
-    answer: dict[str, float] = json.loads(child.stdout)
-    return answer
+    return run_part("benchmarks.clearing", "--part", part, "--items", str(items), env=env)
 
 
 def _measured(part: Callable[[int], int], items: int) -> dict[str, float]:

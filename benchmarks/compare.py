@@ -13,16 +13,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from unittest import mock
 
 from benchmarks import contenders
-from benchmarks.clearing import JAVA_OPTIONS
 from benchmarks.contenders import Bench, Running
 from benchmarks.driver import CallFailed, Driver, Figures, Job
+from benchmarks.engine import dynamodb_local
 from benchmarks.peers import environments
 from benchmarks.proxy import Proxy
 from benchmarks.report import ratio, show
-from tests import engines
 from tests.conformance.processes import DidNotStart
 
 TOOLS = ("store", "read")
@@ -47,8 +45,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=environments.CACHE, help="for the peers' environments")
     options = parser.parse_args()
     with (
-        mock.patch.object(engines, "JAVA_OPTIONS", JAVA_OPTIONS),
-        engines.dynamodb_local() as engine_url,
+        dynamodb_local() as engine_url,
         contenders.worktree(options.before) as before,
     ):
         sources = {"ours": options.directory, "before": before}

@@ -11,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.engine import dynamodb_local
+
 os.environ |= {"DJANGO_SETTINGS_MODULE": "tests.settings"}
 
 import anyio.to_thread
 import django
-
-from tests.engines import dynamodb_local
 
 if TYPE_CHECKING:
     from sessions_dynamo.dataplane.plane import DataPlane

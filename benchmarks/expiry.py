@@ -9,20 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from benchmarks.clearing import JAVA_OPTIONS
-from tests import engines
-from tests.conformance.processes import ROOT, site_environment
+from benchmarks.engine import part_environment, run_part
 
 Item = dict[str, Any]
 
@@ -36,12 +29,7 @@ def main() -> None:
     if options.part:
         print(json.dumps(_measured(PARTS[options.part], options.sessions, options.events)))
         return
-    with (
-        mock.patch.object(engines, "JAVA_OPTIONS", JAVA_OPTIONS),
-        engines.dynamodb_local() as url,
-        tempfile.TemporaryDirectory() as directory,
-    ):
-        env = site_environment(url, Path(directory)) | {"DJANGO_SETTINGS_MODULE": "mcpsite.settings"}
+    with part_environment() as env:
         for part in ("expire", "clear"):
             _run("fill", options, env)
             found = _run(part, options, env)
@@ -54,11 +42,8 @@ def main() -> None:
 
 
 def _run(part: str, options: argparse.Namespace, env: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.expiry", "--part", part]
-    command += ["--sessions", str(options.sessions), "--events", str(options.events)]
-    child = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 (own)
-    answer: dict[str, float] = json.loads(child.stdout)
-    return answer
+    words = ["--part", part, "--sessions", str(options.sessions), "--events", str(options.events)]
+    return run_part("benchmarks.expiry", *words, env=env)
 
 
 def _measured(part: Callable[[int, int], int], sessions: int, events: int) -> dict[str, float]:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import django
 
+from benchmarks.engine import dynamodb_local
 from tests.conformance.processes import ROOT, base_environment, site_environment
-from tests.engines import dynamodb_local
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

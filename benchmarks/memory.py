@@ -14,10 +14,10 @@ from typing import Final
 from benchmarks import contenders, usage
 from benchmarks.contenders import Running
 from benchmarks.driver import Driver, Job
+from benchmarks.engine import dynamodb_local
 from benchmarks.holder import Holders, raise_open_files
 from benchmarks.report import ratio, show
 from benchmarks.streams import serve
-from tests.engines import dynamodb_local
 
 FIRST_CALLS: Final = 1000
 CLIENTS: Final = 8

@@ -23,8 +23,8 @@ from typing import Any
 
 import django
 
+from benchmarks.engine import dynamodb_local
 from tests.conformance.processes import site_environment
-from tests.engines import dynamodb_local
 
 SIZES = (1_000, 10_000, 100_000)
 PAGE = "/admin/sessions/?per_page=100"

@@ -11,16 +11,14 @@ import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass
-from unittest import mock
 
 from benchmarks import contenders
 from benchmarks.callers import Caller
-from benchmarks.clearing import JAVA_OPTIONS
 from benchmarks.contenders import Running
+from benchmarks.engine import dynamodb_local
 from benchmarks.proxy import Meter
 from benchmarks.report import ratio, show
 from benchmarks.usage import cpu_seconds
-from tests import engines
 
 MESSAGES = 200
 SERVERS = ("ours", "before", "sdk")
@@ -52,8 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [name for name in SERVERS if name in options.only]
     with (
-        mock.patch.object(engines, "JAVA_OPTIONS", JAVA_OPTIONS),
-        engines.dynamodb_local() as engine_url,
+        dynamodb_local() as engine_url,
         contenders.worktree(options.before) as before,
     ):
         sources = {"ours": options.directory, "before": before}

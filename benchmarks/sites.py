@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.counting import CountingRelay
+from benchmarks.engine import dynamodb_local
 from tests.conformance.processes import ROOT, Children, Site, site_environment
-from tests.engines import dynamodb_local
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from benchmarks.callers import Caller
 from benchmarks.connections import Connection
 from benchmarks.contenders import Bench, Running
 from benchmarks.counting import CountingRelay
+from benchmarks.engine import dynamodb_local
 from benchmarks.holder import Holders, raise_open_files
 from benchmarks.report import show
-from tests.engines import dynamodb_local
 
 PROBES: Final = 200
 SETTLING_SECONDS: Final = 5.0

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from itertools import cycle, islice
@@ -54,7 +54,7 @@ def moto() -> Iterator[str]:
 
 
 @contextmanager
-def dynamodb_local() -> Iterator[str]:
+def dynamodb_local(java_options: Sequence[str] = JAVA_OPTIONS) -> Iterator[str]:
     """DynamoDB Local, Amazon's own emulator, as a Java process; yields its URL."""
     java = shutil.which("java")
     if not java:
@@ -64,7 +64,7 @@ def dynamodb_local() -> Iterator[str]:
     port = free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [java, *JAVA_OPTIONS, "-jar", "DynamoDBLocal.jar", "-sharedDb", "-inMemory", "-port", str(port)],
+            [java, *java_options, "-jar", "DynamoDBLocal.jar", "-sharedDb", "-inMemory", "-port", str(port)],
             cwd=EMULATOR,
             stdout=log,
             stderr=subprocess.STDOUT,
