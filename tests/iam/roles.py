@@ -13,7 +13,8 @@ SERVE: Final = "serve"
 OPERATE: Final = "operate"
 READ_ONLY: Final = "read-only"
 SCHEDULE: Final = "schedule"
-ROLES: Final = (SERVE, OPERATE, READ_ONLY, SCHEDULE)
+BACKUP: Final = "backup"
+ROLES: Final = (SERVE, OPERATE, READ_ONLY, SCHEDULE, BACKUP)
 
 Roles = tuple[str, ...]
 
@@ -29,7 +30,8 @@ SAYS_NOTHING: Final = (
     "mcpsite.lifespan",
     "mcpsite.static_files",
     "sessions_dynamo.asgi_server",
-    # It shows, or writes metrics, and these are two roles'.
+    # What it does is told by its argument, and is more than one role's.
+    "sessions_dynamo.management.commands.dynamodb_backup:Command.handle",
     "sessions_dynamo.management.commands.dynamodb_status:Command.handle",
     "sessions_dynamo.staff.shell",
 )
@@ -50,6 +52,7 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "sessions_dynamo.tables.startup": (OPERATE,),
     "sessions_dynamo.management.commands.runserver": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_backup": (OPERATE,),
+    "sessions_dynamo.management.commands.dynamodb_backup:Command._daily": (OPERATE, BACKUP),
     "sessions_dynamo.management.commands.dynamodb_restore": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_setup": (OPERATE,),
     "sessions_dynamo.management.commands.dynamodb_status:Command._emit": (READ_ONLY, SCHEDULE),

@@ -224,6 +224,27 @@ def test_the_days_set_in_json(dynamodb: DynamoDBClient, sessions: str, events: s
 
 
 @on_moto
+def test_a_daily_backup_that_takes_longer_is_pending_and_no_failure(
+    dynamodb: DynamoDBClient, sessions: str, events: str
+) -> None:
+    """AWS goes on with it, and the alarm on the age of backups tells if nothing comes of it."""
+    creating = {
+        "BackupArn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{sessions}/backup/01",
+        "BackupName": "name",
+        "BackupStatus": "CREATING",
+        "BackupType": "USER",
+        "BackupCreationDateTime": "2025-01-31T03:15:07Z",
+    }
+    older = on_demand.ask(named_tables(), AT, client=dynamodb, daily=True)
+    with answering(dynamodb, "CreateBackup", {"BackupDetails": creating}):
+        printed = backup("daily", "--keep", "1", "--seconds", "0.1")
+
+    assert printed.count("backup pending name, CREATING") == 2
+    assert "deleted" not in printed
+    assert f"dynamodb_restore --set {older[0].stamp}" in printed
+
+
+@on_moto
 def test_a_daily_run_that_is_interrupted_says_that_the_next_goes_on(dynamodb: DynamoDBClient, sessions: str) -> None:
     def interrupt(**_: object) -> None:
         raise KeyboardInterrupt
