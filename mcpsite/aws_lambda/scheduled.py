@@ -18,8 +18,11 @@ from sessions_dynamo import metrics
 
 logger = logging.getLogger(__name__)
 
-COMMANDS: Final = ("sessions_expire", "dynamodb_status")
-"""What may run in a function; the others ask or take longer than a function lives."""
+COMMANDS: Final = ("sessions_expire", "dynamodb_status", "dynamodb_backup daily")
+"""What may run in a function, with its first argument where not all may; the others ask, or take longer than that."""
+
+_TIMED: Final = ("sessions_expire", "dynamodb_backup")
+"""What takes ``--seconds``."""
 
 _BY_ITSELF: Final = ("aws.events", "aws.scheduler")
 _RESERVED_SECONDS: Final = 10.0
@@ -54,17 +57,17 @@ def asked(event: Mapping[str, Any]) -> Asked | None:
     if "command" not in event:
         return Asked("sessions_expire") if event.get("source") in _BY_ITSELF else None
     command, arguments = event["command"], event.get("arguments", [])
-    if command not in COMMANDS:
-        raise CommandFailed(f"{command!r} is no command that runs in a function: it is one of {', '.join(COMMANDS)}.")
     if not isinstance(arguments, list) or not all(isinstance(argument, str) for argument in arguments):
         raise CommandFailed(f'"arguments" of {command} are a list of texts, such as ["--idle", "720"].')
+    if command not in COMMANDS and (named := " ".join([str(command), *arguments[:1]])) not in COMMANDS:
+        raise CommandFailed(f"{named!r} is no command that runs in a function: it is one of {', '.join(COMMANDS)}.")
     return Asked(command, tuple(arguments))
 
 
 def run(what: Asked, context: Context) -> dict[str, Any]:
     """Run a command, and return what it printed: as JSON where it has that. Raises ``CommandFailed``.
 
-    ``sessions_expire`` stops before the function's time is over; its next run finds what is left.
+    What takes ``--seconds`` stops before the function's time is over; its next run finds what is left.
     """
     seconds = context.get_remaining_time_in_millis() / 1000
     printed = io.StringIO()
@@ -83,7 +86,7 @@ def run(what: Asked, context: Context) -> dict[str, Any]:
 
 def _arguments(what: Asked, seconds: float) -> list[str]:
     arguments = list(what.arguments)
-    if what.command == "sessions_expire":
+    if what.command in _TIMED and "--no-wait" not in arguments:
         # The last one counts.
         arguments += ["--seconds", f"{max(1.0, min(seconds, *_given(arguments))):.1f}"]
     if "--json" not in arguments and "--emf" not in arguments:

@@ -12,7 +12,10 @@ from pytest_django import Settings
 
 from mcpsite.aws_lambda import scheduled
 from mcpsite.aws_lambda.scheduled import CommandFailed
+from sessions_dynamo.backups import on_demand
 from sessions_dynamo.store.sessions import SessionStore
+from sessions_dynamo.tables.names import named_tables
+from tests.engines import on_moto
 from tests.mcpsite.aws_lambda.conftest import Handler
 from tests.mcpsite.aws_lambda.events import CONTEXT
 
@@ -75,6 +78,35 @@ def test_the_tables_status(handler: Handler, dynamodb: DynamoDBClient) -> None:
     assert len(done["result"]["tables"]) == 2
 
 
+@on_moto
+def test_the_days_backups_are_made_and_older_ones_taken_away(handler: Handler, dynamodb: DynamoDBClient) -> None:
+    older = on_demand.ask(named_tables(), datetime(2025, 1, 31, tzinfo=UTC), client=dynamodb, daily=True)
+    event = {"command": "dynamodb_backup", "arguments": ["daily", "--keep", "1"]}
+
+    done = handler(event, CONTEXT)
+
+    assert [backup["status"] for backup in done["result"]["backups"]] == ["AVAILABLE"] * 2
+    assert {backup["name"] for backup in done["result"]["deleted"]} == {backup.name for backup in older}
+    assert handler(event, CONTEXT)["result"] == {"backups": done["result"]["backups"], "deleted": []}
+
+
+@pytest.mark.parametrize(("more", "given"), [([], ["--seconds", "50.0"]), (["--no-wait"], ["--no-wait"])])
+def test_backups_are_waited_for_no_longer_than_the_function_lives(
+    monkeypatch: pytest.MonkeyPatch, more: list[str], given: list[str]
+) -> None:
+    heard: list[str] = []
+
+    def call_command(name: str, *arguments: str, stdout: Any, **_: Any) -> None:
+        heard.extend(arguments)
+        stdout.write('{"backups": [], "deleted": []}')
+
+    monkeypatch.setattr(scheduled, "call_command", call_command)
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    scheduled.run(scheduled.Asked("dynamodb_backup", ("daily", *more)), context)
+
+    assert heard == ["daily", *given, "--json"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "remaining", "seconds"),
     [
@@ -121,6 +153,12 @@ def test_metrics_that_a_command_prints_go_to_the_log(
     [
         ({"command": "dynamodb_teardown"}, "'dynamodb_teardown' is no command that runs in a function: it is one of"),
         ({"command": ["x"]}, "is no command"),
+        ({"command": "dynamodb_backup"}, "'dynamodb_backup' is no command"),
+        (
+            {"command": "dynamodb_backup", "arguments": ["delete", "name", "--yes"]},
+            "'dynamodb_backup delete' is no command that runs in a function",
+        ),
+        ({"command": "dynamodb_backup", "arguments": ["daily", "--keep", "none"]}, "'none' is no whole number over 0"),
         (
             {"command": "sessions_expire", "arguments": "--dry-run"},
             '"arguments" of sessions_expire are a list of texts',

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from sessions_dynamo import client
-from sessions_dynamo.backups import on_demand
+from sessions_dynamo.backups import daily, on_demand
 from sessions_dynamo.management.commands import dynamodb_status
 from sessions_dynamo.management.console import location
 from sessions_dynamo.tables import describing, setup
@@ -289,6 +289,15 @@ class TestBackupAge:
         ages, _ = backup_ages(named_tables(), now=in_nine_days)
 
         assert ages[sessions] == (in_nine_days - backup.created_at).total_seconds()
+
+    @on_moto
+    def test_a_backup_of_the_schedule_counts(self, dynamodb: DynamoDBClient) -> None:
+        in_nine_days = datetime.now(UTC) + timedelta(days=9)
+        made = daily.make(named_tables(), datetime.now(UTC), client=dynamodb)
+
+        ages, _ = backup_ages(named_tables(), now=in_nine_days)
+
+        assert ages == {backup.table: (in_nine_days - backup.created_at).total_seconds() for backup in made}
 
     @on_moto
     def test_a_backup_of_a_former_table_of_the_name_does_not_count(
