@@ -119,7 +119,12 @@ def _managed(name: str) -> Resource:
 
 def inline_policies() -> list[Any]:
     """The policies of the one role of a function, which serves and runs the schedule."""
-    return [_inline("serve"), _inline("schedule"), {"Fn::If": [HAS_KEY, _inline("kms-key"), NO_VALUE]}]
+    return [
+        _inline("serve"),
+        _inline("schedule"),
+        {"Fn::If": ["MakesBackups", _inline("backup"), NO_VALUE]},
+        {"Fn::If": [HAS_KEY, _inline("kms-key"), NO_VALUE]},
+    ]
 
 
 def key_policy() -> dict[str, Any]:

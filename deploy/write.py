@@ -105,10 +105,10 @@ def _asked(name: str, default: str | int) -> str:
 
 
 def _serverless_policies() -> list[dict[str, Any]]:
-    """The statements of both policies in one list, as that framework has them, under names that do not clash."""
+    """The statements of all policies in one list, as that framework has them, under names that do not clash."""
     return [
         statement | {"Sid": f"{name.capitalize()}{statement['Sid']}"}
-        for name in ("serve", "schedule")
+        for name in ("serve", "schedule", "backup")
         for statement in document(name, stack_resources.NARROWING)["Statement"]
     ]
 

@@ -7,9 +7,12 @@ import json
 from typing import Any
 
 import pytest
+from django.core.management import load_command_class
 
+from mcpsite.aws_lambda.scheduled import asked
 from sessions_dynamo.cloudformation.alarms import ALARMS
 from tests.deploy.templates import DEPLOY, lint, load, of_type, references, resolved, translated
+from tests.docs.sites import documented_variables
 from tests.iam import policies
 
 TEMPLATE = "sam/template.yaml"
@@ -57,9 +60,9 @@ def test_a_version_is_published_with_its_snapshot_and_only_the_alias_is_called(r
     assert (function["Runtime"], function["Handler"]) == ("python3.13", "mcpsite.lambda_handler.handler")
     assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
     called = {"Ref": name}
-    assert [rule["Targets"][0]["Arn"] for rule in of_type(resources, "AWS::Events::Rule").values()] == [called] * 2
+    assert [rule["Targets"][0]["Arn"] for rule in of_type(resources, "AWS::Events::Rule").values()] == [called] * 3
     permissions = of_type(resources, "AWS::Lambda::Permission").values()
-    assert [permission["FunctionName"] for permission in permissions] == [called] * 5
+    assert [permission["FunctionName"] for permission in permissions] == [called] * 6
     assert resources["HttpApi"]["Properties"]["Target"] == called
     assert resources["FunctionUrl"]["Properties"]["Qualifier"] == alias["Name"]
     assert resources["FunctionUrl"]["DependsOn"] == name
@@ -75,13 +78,29 @@ def test_a_change_of_the_environment_is_a_version_of_its_own(template: dict[str,
     assert version() != version(LOG_LEVEL="DEBUG")
 
 
-def test_schedules_run_the_commands_that_the_function_allows(resources: dict[str, Any]) -> None:
-    rules = of_type(resources, "AWS::Events::Rule").values()
+def test_schedules_run_the_commands_that_the_function_allows(stack: dict[str, Any]) -> None:
+    rules = resolved(list(of_type(stack["Resources"], "AWS::Events::Rule").values()), stack, {})
 
     assert {rule["ScheduleExpression"]: json.loads(rule["Targets"][0]["Input"]) for rule in rules} == {
         "rate(1 hour)": {"command": "sessions_expire", "arguments": []},
         "rate(1 day)": {"command": "dynamodb_status", "arguments": ["--emf"]},
+        "cron(15 3 * * ? *)": {"command": "dynamodb_backup", "arguments": ["daily", "--keep", "7"]},
     }
+    for rule in rules:
+        what = asked(json.loads(rule["Targets"][0]["Input"]))
+        assert what is not None
+        call = load_command_class("sessions_dynamo", what.command).create_parser("manage.py", what.command)
+        call.parse_args(list(what.arguments))
+
+
+@pytest.mark.parametrize(("backups", "state"), [("true", "ENABLED"), ("false", "DISABLED")])
+def test_backups_are_made_unless_something_else_makes_them(stack: dict[str, Any], backups: str, state: str) -> None:
+    given = {"Backups": backups, "BackupSchedule": "rate(2 days)", "BackupDays": "30"}
+    rules = resolved(list(of_type(stack["Resources"], "AWS::Events::Rule").values()), stack, given)
+
+    (rule,) = (rule for rule in rules if "dynamodb_backup" in rule["Targets"][0]["Input"])
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(2 days)", state)
+    assert json.loads(rule["Targets"][0]["Input"])["arguments"] == ["daily", "--keep", "30"]
 
 
 def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
@@ -105,17 +124,19 @@ def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
 
 def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(resources: dict[str, Any]) -> None:
     role = resources["FunctionRole"]["Properties"]
-    *always, of_the_key = role["Policies"]
+    *always, of_backups, of_the_key = role["Policies"]
+    condition, backup, otherwise = of_backups["Fn::If"]
+    assert (condition, otherwise) == ("MakesBackups", {"Ref": "AWS::NoValue"})
     allowed = {
         (statement["Sid"], action)
-        for policy in always
+        for policy in (*always, backup)
         for statement in policy["PolicyDocument"]["Statement"]
         for action in statement["Action"]
     }
 
     wanted = {
         (statement.sid, action)
-        for name in ("serve", "schedule")
+        for name in ("serve", "schedule", "backup")
         for statement in policies.statements(name)
         for action in statement.actions
     }
@@ -166,9 +187,9 @@ def test_a_region_that_has_its_tables_and_its_key_makes_neither(template: dict[s
 
 
 def test_the_environment_is_of_variables_that_the_site_reads(template: dict[str, Any]) -> None:
-    documented = (DEPLOY.parent / "README.md").read_text()
-    for name in template["Resources"]["Function"]["Properties"]["Environment"]["Variables"]:
-        assert f"| `{name}` |" in documented, name
+    variables = template["Resources"]["Function"]["Properties"]["Environment"]["Variables"]
+
+    assert set(variables) <= documented_variables()
 
 
 def test_only_the_tables_outlive_the_stack(resources: dict[str, Any]) -> None:

@@ -129,7 +129,23 @@ def test_schedules_run_the_commands_that_the_function_allows(packed: dict[str, A
     assert {rule["ScheduleExpression"]: json.loads(rule["Targets"][0]["Input"]) for rule in rules} == {
         "rate(1 hour)": {"command": "sessions_expire", "arguments": []},
         "rate(1 day)": {"command": "dynamodb_status", "arguments": ["--emf"]},
+        "cron(15 3 * * ? *)": {"command": "dynamodb_backup", "arguments": ["daily", "--keep", "7"]},
     }
+
+
+def test_backups_are_made_unless_something_else_makes_them(osls: Path, tmp_path: Path) -> None:
+    given = ("--param=backups=false", "--param=backupSchedule=rate(2 days)", "--param=backupDays=30")
+    ended = run(osls, tmp_path, (SOURCE / "serverless.yml").read_text(), *given)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = json.loads((tmp_path / ".serverless/cloudformation-template-update-stack.json").read_text())["Resources"]
+    rules = {
+        each["Properties"]["ScheduleExpression"]: each["Properties"]
+        for each in made.values()
+        if each["Type"] == "AWS::Events::Rule"
+    }
+    assert rules["rate(2 days)"]["State"] == "DISABLED"
+    assert json.loads(rules["rate(2 days)"]["Targets"][0]["Input"])["arguments"] == ["daily", "--keep", "30"]
 
 
 def test_the_role_may_do_what_serving_and_the_schedules_do_on_the_stages_tables(packed: dict[str, Any]) -> None:
@@ -138,7 +154,7 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_on_the_stages_tables(
 
     wanted = [
         (f"{name.capitalize()}{each.sid}", list(each.actions))
-        for name in ("serve", "schedule")
+        for name in ("serve", "schedule", "backup")
         for each in policies.statements(name)
     ]
     assert [(each["Sid"], each["Action"]) for each in statements] == wanted
@@ -188,9 +204,9 @@ def test_a_version_has_its_snapshot_and_only_its_alias_is_called(packed: dict[st
     function = resources["McpServerLambdaFunction"]["Properties"]
     assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
     rules = of_type(resources, "AWS::Events::Rule").values()
-    assert [rule["Targets"][0]["Arn"] for rule in rules] == [called] * 2
+    assert [rule["Targets"][0]["Arn"] for rule in rules] == [called] * 3
     permissions = of_type(resources, "AWS::Lambda::Permission").values()
-    assert [permission["FunctionName"] for permission in permissions] == [called] * 4
+    assert [permission["FunctionName"] for permission in permissions] == [called] * 5
     (url,) = of_type(resources, "AWS::Lambda::Url").values()
     assert url["TargetFunctionArn"] == called
     assert resources["McpServerLambdaFunctionUrl"]["DependsOn"] == name

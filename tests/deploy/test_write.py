@@ -65,7 +65,7 @@ def test_writes_what_is_stale_and_leaves_the_rest(tmp_path: Path) -> None:
     assert write.stale(parts, tmp_path) == {}
 
 
-@pytest.mark.parametrize("policy", ["kms-key", "operate", "read-only", "schedule", "serve"])
+@pytest.mark.parametrize("policy", ["backup", "kms-key", "operate", "read-only", "schedule", "serve"])
 def test_a_policy_keeps_its_actions_and_gets_the_stacks_own_tables(policy: str) -> None:
     before = iam.document(policy)["Statement"]
 
