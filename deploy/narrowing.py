@@ -33,7 +33,7 @@ class Narrowing:
 
 
 def document(policy: str, narrowing: Narrowing) -> dict[str, Any]:
-    """The document of ``serve``, ``operate``, ``read-only`` or ``kms-key`` for the tables of one stack."""
+    """The document of ``serve``, ``backup`` or any other of ``deploy/iam`` for the tables of one stack."""
     found: dict[str, Any] = json.loads((DIRECTORY / f"{policy}.json").read_text())
     return found | {"Statement": [_statement(statement, narrowing) for statement in found["Statement"]]}
 

@@ -103,6 +103,7 @@ def managed_policies() -> dict[str, Resource]:
         "LookPolicy": _managed("read-only"),
         "OperatePolicy": _managed("operate"),
         "SchedulePolicy": _managed("schedule"),
+        "BackupPolicy": _managed("backup"),
         "TablesKeyPolicy": {"Condition": HAS_KEY, **_managed("kms-key")},
     }
 

@@ -14,7 +14,7 @@ from sessions_dynamo.cloudformation.watched import Deployed, Watched
 from sessions_dynamo.tables.desired import ON_DEMAND, Desired
 from sessions_dynamo.tables.names import NamedTable, named_tables
 
-POLICIES: Final = ("serve", "read-only", "operate", "schedule", "kms-key")
+POLICIES: Final = ("serve", "read-only", "operate", "schedule", "backup", "kms-key")
 NARROWING: Final = Narrowing(
     partition="${local.partition}",
     region="${local.region}",

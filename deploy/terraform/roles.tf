@@ -16,7 +16,7 @@ locals {
   task_policies = {
     serve     = concat(["serve"], var.staff_may == "serve" ? [] : ["read-only"], var.staff_may == "operate" ? ["operate"] : [])
     operate   = ["read-only", "operate"]
-    scheduled = ["schedule"]
+    scheduled = concat(["schedule"], var.backups ? ["backup"] : [])
   }
   attached = merge([
     for role, policies in local.task_policies : {

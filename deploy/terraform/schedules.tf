@@ -1,5 +1,7 @@
 locals {
-  schedules = {
+  schedules = merge(local.upkeep, var.backups ? { backup = local.backup } : {})
+
+  upkeep = {
     expire = {
       description = "Deletes idle and expired sessions, orphans and surplus events"
       expression  = "rate(1 hour)"
@@ -13,6 +15,14 @@ locals {
       command     = ["python", "manage.py", "dynamodb_status", "--emf"]
     }
   }
+
+  backup = {
+    description = "Backs up both tables, and deletes the backups of older days"
+    expression  = var.backup_schedule
+    # At its time: a window could reach into the next day, which then would have no run of its own.
+    minutes = null
+    command = ["python", "manage.py", "dynamodb_backup", "daily", "--keep", tostring(var.backup_days)]
+  }
 }
 
 resource "aws_scheduler_schedule" "this" {
@@ -23,7 +33,7 @@ resource "aws_scheduler_schedule" "this" {
   schedule_expression = each.value.expression
 
   flexible_time_window {
-    mode                      = "FLEXIBLE"
+    mode                      = each.value.minutes == null ? "OFF" : "FLEXIBLE"
     maximum_window_in_minutes = each.value.minutes
   }
 

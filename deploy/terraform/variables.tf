@@ -281,6 +281,34 @@ variable "tables_key_arn" {
   }
 }
 
+variable "backups" {
+  description = "Backs up both tables on a schedule. False where something else does; an alarm tells of tables without a backup of the last seven days either way."
+  type        = bool
+  default     = true
+}
+
+variable "backup_schedule" {
+  description = "When, in UTC, as EventBridge writes it. At most one set of backups a day comes of it."
+  type        = string
+  default     = "cron(15 3 * * ? *)"
+
+  validation {
+    condition     = can(regex("^(cron|rate)\\(.+\\)$", var.backup_schedule))
+    error_message = "backup_schedule is a schedule of EventBridge, such as cron(15 3 * * ? *)."
+  }
+}
+
+variable "backup_days" {
+  description = "Days of backups that are kept. DynamoDB charges each by the whole size of the tables."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.backup_days >= 1 && floor(var.backup_days) == var.backup_days
+    error_message = "backup_days is a whole number over 0."
+  }
+}
+
 # --- Django's database ------------------------------------------------------------------------------------------------
 
 variable "database" {

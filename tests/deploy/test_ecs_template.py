@@ -13,6 +13,7 @@ import pytest
 from cfnlint import api as cfnlint
 from cfnlint.config import ManualArgs
 from cfnlint.decode import cfn_yaml
+from django.core.management import load_command_class
 
 from deploy.narrowing import DIRECTORY, Narrowing, document
 from mcpsite.endpoint.conf import EndpointSettings
@@ -21,6 +22,7 @@ from sessions_dynamo.conf import AppSettings
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.desired import ON_DEMAND, Desired
 from tests.deploy.stacks import ECS, LEFT_OUT, REGION, ROOT, TEMPLATE, Account, Stack, stack
+from tests.deploy.templates import resolved
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
 
@@ -268,12 +270,13 @@ FILES = {
     "LookPolicy": "read-only",
     "OperatePolicy": "operate",
     "SchedulePolicy": "schedule",
+    "BackupPolicy": "backup",
     "TablesKeyPolicy": "kms-key",
 }
 ROLES: dict[str, dict[str, str | None]] = {
     "ServeRole": {"ServePolicy": None, "LookPolicy": "StaffMayLook", "OperatePolicy": "StaffMayOperate"},
     "OperateRole": {"LookPolicy": None, "OperatePolicy": None},
-    "ScheduledRole": {"SchedulePolicy": None},
+    "ScheduledRole": {"SchedulePolicy": None, "BackupPolicy": "MakesBackups"},
 }
 """What each role attaches, and under which condition."""
 
@@ -305,6 +308,25 @@ def test_a_role_has_its_policies_and_no_other(template: Mapping[str, Any], role:
 
     assert attached == {**ROLES[role], "TablesKeyPolicy": "HasTablesKey"}
     assert "Policies" not in properties
+
+
+def test_the_schedules_run_commands_that_there_are(template: Mapping[str, Any]) -> None:
+    """As written: moto makes none of them."""
+    found = {}
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Scheduler::Schedule":
+            properties = resolved(resource["Properties"]["Target"]["Input"], dict(template), {"BackupDays": "30"})
+            (override,) = json.loads(properties)["containerOverrides"]
+            python, manage, command, *arguments = override["command"]
+            assert (override["name"], python, manage) == ("site", "python", "manage.py")
+            load_command_class("sessions_dynamo", command).create_parser(manage, command).parse_args(arguments)
+            found[command] = (arguments, resource.get("Condition"))
+
+    assert found == {
+        "sessions_expire": ([], None),
+        "dynamodb_status": (["--emf"], None),
+        "dynamodb_backup": (["daily", "--keep", "30"], "MakesBackups"),
+    }
 
 
 def test_the_schedules_may_start_their_own_task_alone(everything: Stack) -> None:

@@ -139,6 +139,7 @@ def _network(account: Account) -> dict[str, Any]:
 def _least(account: Account) -> dict[str, Any]:
     secret = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:mcp/url-AbCdEf"
     return _network(account) | {
+        "backups": False,
         "create_tables": False,
         "database": "existing",
         "database_url_secret_arn": secret,
@@ -151,6 +152,8 @@ def _everything(account: Account) -> dict[str, Any]:
     return _network(account) | {
         "alarm_topic_arn": TOPIC,
         "audit_trail": True,
+        "backup_days": 30,
+        "backup_schedule": "rate(2 days)",
         "certificate_arn": f"arn:aws:acm:{REGION}:123456789012:certificate/1",
         "database": "aurora",
         "database_multi_az": True,
@@ -208,6 +211,8 @@ def test_nothing_is_made_that_was_not_asked_for(workspace: Workspace, account: A
     }
     # Those of the code, and that no task is healthy.
     assert counts["aws_cloudwatch_metric_alarm"] == len(alarms.ALARMS) + 1
+    schedules = {address for address in planned if address.startswith("aws_scheduler_schedule")}
+    assert schedules == {f'aws_scheduler_schedule.this["{name}"]' for name in ("expire", "status")}
 
 
 def test_everything_is_made_that_was_asked_for(workspace: Workspace, account: Account) -> None:
@@ -223,7 +228,11 @@ def test_everything_is_made_that_was_asked_for(workspace: Workspace, account: Ac
         assert planned[f"aws_dynamodb_table.{table}[0]"]["server_side_encryption"][0]["kms_key_arn"] == KEY
     assert planned["aws_lb_target_group.this"]["stickiness"][0]["enabled"] is False
     assert planned["aws_lb.this"]["idle_timeout"] == 60
-    assert counts["aws_scheduler_schedule"] == 2
+    assert counts["aws_scheduler_schedule"] == 3
+    backup = planned['aws_scheduler_schedule.this["backup"]']
+    assert (backup["schedule_expression"], backup["flexible_time_window"][0]["mode"]) == ("rate(2 days)", "OFF")
+    (override,) = json.loads(backup["target"][0]["input"])["containerOverrides"]
+    assert override["command"][2:] == ["dynamodb_backup", "daily", "--keep", "30"]
     for alarm in alarms.ALARMS:
         made = planned[f"aws_cloudwatch_metric_alarm.{alarm.name.replace('-', '_')}"]
         assert made["alarm_description"] == alarm.description
@@ -265,7 +274,9 @@ def test_its_containers_are_those_of_the_cloudformation_template(workspace: Work
 
 
 def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, account: Account) -> None:
-    wrong = {
+    wrong: dict[str, Any] = {
+        "backup_days": 0,
+        "backup_schedule": "daily",
         "certificate_arn": "arn:aws:acm:x",
         "database": "existing",
         "image": "mcp-sessions",
@@ -284,6 +295,8 @@ def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, accou
         "name is 2 to 24 lower-case letters and digits",
         "certificate_arn needs domain_name",
         'MCP_ALLOW_PUBLIC = "true" in environment',
+        "backup_schedule is a schedule of EventBridge",
+        "backup_days is a whole number over 0",
     ):
         assert sentence in said
 
@@ -327,6 +340,6 @@ def test_the_tables_and_policies_that_it_makes(
             written = json.loads((DIRECTORY / f"{policy}.json").read_text())
             assert [it["Action"] for it in stands["Statement"]] == [it["Action"] for it in written["Statement"]]
             held[policy] += 1
-    assert held == {"serve": 1, "read-only": 2, "operate": 2, "schedule": 1}
+    assert held == {"serve": 1, "read-only": 2, "operate": 2, "schedule": 1, "backup": 1}
     for name in names.values():
         account.client("dynamodb").delete_table(TableName=name)
