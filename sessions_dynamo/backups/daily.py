@@ -47,17 +47,19 @@ def make(
 
     A backup that is not ``AVAILABLE`` by then is still being made. Raises as ``on_demand.create`` does.
     """
-    began = time.monotonic()
+    until = time.monotonic() + patience
+
+    def left() -> float:
+        return max(0.0, until - time.monotonic())
+
     found = of_day(tables, at, client=client)
-    found = found or on_demand.ask(tables, at, client=client, daily=True, patience=patience, progress=progress)
+    found = found or on_demand.ask(tables, at, client=client, daily=True, patience=left(), progress=progress)
     if not patience:
         return found
     return [
         backup
         if backup.status == "AVAILABLE"
-        else on_demand.settled(
-            backup, client=client, patience=max(0.0, patience - (time.monotonic() - began)), progress=progress
-        )
+        else on_demand.settled(backup, client=client, patience=left(), progress=progress)
         for backup in found
     ]
 

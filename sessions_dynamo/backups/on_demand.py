@@ -5,6 +5,7 @@ Backups of both tables that were made together share the time stamp in their nam
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -70,8 +71,9 @@ def create(
 ) -> list[Backup]:
     """Back up the tables under one time stamp, by default now, and return the backups once they are ``AVAILABLE``.
 
-    Each backup holds what its table held when it was asked for. Waits up to ``patience`` seconds for each, 0 does not
-    wait. Raises ``TableMissing`` before anything is made, ``BackupFailed``, ``Unsupported`` where there are none.
+    Each backup holds what its table held when it was asked for. Asks for up to ``patience`` seconds, and then waits as
+    long for each; 0 does not wait. Raises ``TableMissing`` before anything is made, ``BackupFailed``, ``Unsupported``
+    where there are none.
     """
     client = client or dynamodb()
     tables = tuple(tables or named_tables())
@@ -98,8 +100,9 @@ def ask(
 ) -> list[Backup]:
     """Ask AWS for a backup of each table under one time stamp, and do not wait for them.
 
-    Where AWS refuses for a while, it is asked again for up to ``patience`` seconds. Raises as ``create`` does.
+    Where AWS refuses for a while, it is asked again for up to ``patience`` seconds in all. Raises as ``create`` does.
     """
+    until = time.monotonic() + patience
     for table in tables:
         # Half a set is worth little: nothing is made when a table is not there.
         with backup_errors(table.name):
@@ -108,7 +111,7 @@ def ask(
     with _naming(made):
         for table in tables:
             name = backup_name(table.name, at, daily=daily)
-            made.append(_create(client, table.name, name, patience, progress))
+            made.append(_create(client, table.name, name, max(0.0, until - time.monotonic()), progress))
     return made
 
 

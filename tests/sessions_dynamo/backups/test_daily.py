@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_django import Settings
@@ -114,6 +116,30 @@ def test_a_backup_that_takes_longer_is_pending(dynamodb: DynamoDBClient, both: S
         made = daily.make(both, AT, client=dynamodb, patience=0.05)
 
     assert [daily.step(backup, ()).outcome for backup in made] == [Outcome.PENDING] * 2
+
+
+@on_moto
+def test_all_waiting_is_within_its_time(
+    dynamodb: DynamoDBClient, both: Sequence[NamedTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function that waits longer than it lives is killed in the middle."""
+    creating = replace(daily.make(both, AT, client=dynamodb)[0], status="CREATING")
+    now, given = 0.0, []
+
+    def wait(*arguments: Any, **options: Any) -> Backup:
+        nonlocal now
+        patience = options.get("patience", arguments[3] if len(arguments) > 3 else None)
+        given.append(patience)
+        now += 10
+        return creating
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(on_demand, "_create", wait)
+    monkeypatch.setattr(on_demand, "settled", wait)
+
+    daily.make(both, AT + DAY, client=dynamodb, patience=25)
+
+    assert given == [25, 15, 5, 0]
 
 
 @on_moto
