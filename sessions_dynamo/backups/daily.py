@@ -111,16 +111,14 @@ def take_away(backups: Iterable[Backup], *, client: DynamoDBClient) -> Iterator[
 
 def _daily(tables: Sequence[NamedTable], client: DynamoDBClient) -> list[Backup]:
     """Daily backups of the tables that stand, each table's newest first."""
-    found: list[Backup] = []
-    for table in tables:
-        # What is older than its table is of a former one of the name, and may be all that is left of it.
-        since = describe_table(client, table.name)["CreationDateTime"]
-        found += [
-            backup
-            for backup in on_demand.list_backups(table.name, client=client)
-            if backup.is_daily and backup.status in ("AVAILABLE", "CREATING") and backup.created_at >= since
-        ]
-    return found
+    # What is older than either is of a former table of the name, and may be all that is left of it, or goes with that.
+    since = max(describe_table(client, table.name)["CreationDateTime"] for table in tables)
+    return [
+        backup
+        for table in tables
+        for backup in on_demand.list_backups(table.name, client=client)
+        if backup.is_daily and backup.status in ("AVAILABLE", "CREATING") and backup.created_at >= since
+    ]
 
 
 def _names(tables: Sequence[NamedTable]) -> list[str]:

@@ -223,12 +223,15 @@ def test_what_others_made_is_left_alone(dynamodb: DynamoDBClient, both: Sequence
 
 
 @on_moto
-def test_a_former_tables_backups_are_left_alone(dynamodb: DynamoDBClient, both: Sequence[NamedTable]) -> None:
+@pytest.mark.parametrize("lost", [[0], [1], [0, 1]], ids=["sessions", "events", "both"])
+def test_a_former_tables_sets_are_left_alone(
+    dynamodb: DynamoDBClient, both: Sequence[NamedTable], lost: list[int]
+) -> None:
     """They may be all that is left of it: a table that was lost is made anew before anybody looks."""
     make(dynamodb, both, 4, 5, 6)
     former = standing(dynamodb, both)
-    for table in both:
-        recreate(dynamodb, table.name)
+    for which in lost:
+        recreate(dynamodb, both[which].name)
     make(dynamodb, both, 0, 1)
 
     take_away(dynamodb, both, 1)
