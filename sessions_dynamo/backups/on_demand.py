@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ from sessions_dynamo.backups.descriptions import (
     to_details,
 )
 from sessions_dynamo.client import dynamodb
-from sessions_dynamo.errors import StorageError, StorageUnavailable
+from sessions_dynamo.errors import StorageError, StorageUnavailable, TableMissing
+from sessions_dynamo.tables.describing import describe_table
 from sessions_dynamo.tables.names import NamedTable, named_tables
 from sessions_dynamo.tables.steps import Outcome, Report, Step
 from sessions_dynamo.tables.waiting import PATIENCE, Progress, polls
@@ -44,6 +45,7 @@ __all__ = [
     "delete",
     "describe",
     "find",
+    "former_set",
     "list_backups",
     "newest_set",
     "sets",
@@ -270,3 +272,17 @@ def to_sets(found: Iterable[Backup], names: Sequence[str]) -> list[BackupSet]:
 def newest_set(tables: Iterable[NamedTable] | None = None, *, client: DynamoDBClient | None = None) -> BackupSet | None:
     """The newest set that restores every one of the tables; ``None`` when there is none."""
     return next((found for found in sets(tables, client=client) if found.complete), None)
+
+
+def former_set(found: Sequence[BackupSet], tables: Iterable[NamedTable], *, client: DynamoDBClient) -> BackupSet | None:
+    """Of whole sets, newest first, the newest from before one of the tables was made; ``None`` if no newer follows it.
+
+    Where a table was lost and made anew, the newer ones hold what it has had since, perhaps nothing.
+    """
+    made: list[datetime] = []
+    for table in tables:
+        with suppress(TableMissing):
+            made.append(describe_table(client, table.name)["CreationDateTime"])
+    if not made or not found or found[0].backups[0].created_at < max(made):
+        return None
+    return next((one for one in found if one.backups[0].created_at < max(made)), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.template.defaultfilters import filesizeformat
 
-from sessions_dynamo.backups.descriptions import Backup, BackupDetails
+from sessions_dynamo.backups.descriptions import Backup, BackupDetails, BackupSet
 
 if TYPE_CHECKING:
     from django.core.management.color import Style
@@ -21,7 +21,15 @@ def row(backup: Backup, style: Style) -> str:
     if backup.status != "AVAILABLE":
         status = style.WARNING(status)
     created = backup.created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{created}  {status}  {backup.type:10}  {_size(backup.size_bytes):>9}  {backup.name}"
+    return f"{created}  {status}  {backup.type:10}  {shown_size(backup.size_bytes):>9}  {backup.name}"
+
+
+def of_former(former: BackupSet) -> str:
+    """What somebody has to know who would restore the newest set, where an older one is of a former table."""
+    return (
+        f"A table was made anew, or restored, since set {former.stamp}: newer sets hold what it has had since, perhaps"
+        f" nothing. What the former had: python manage.py dynamodb_restore --set {former.stamp}"
+    )
 
 
 def described(detail: BackupDetails) -> Iterable[tuple[str, Any]]:
@@ -37,11 +45,11 @@ def described(detail: BackupDetails) -> Iterable[tuple[str, Any]]:
         "type": backup.type,
         "made": backup.created_at.astimezone(UTC).isoformat(sep=" "),
         "expires": backup.expires_at.astimezone(UTC).isoformat(sep=" ") if backup.expires_at else None,
-        "size": _size(backup.size_bytes) if backup.size_bytes is not None else None,
+        "size": shown_size(backup.size_bytes) if backup.size_bytes is not None else None,
         "table": f"{backup.table}, created {detail.table_created_at.astimezone(UTC).isoformat(sep=' ')}",
         "key": ", ".join(detail.keys),
         "items": detail.item_count,
-        "table's size": _size(detail.table_size_bytes) if detail.table_size_bytes is not None else None,
+        "table's size": shown_size(detail.table_size_bytes) if detail.table_size_bytes is not None else None,
         "billing": detail.billing_mode,
         "capacity": capacity,
         "indexes": ", ".join(detail.indexes) if detail.indexes else None,
@@ -52,7 +60,8 @@ def described(detail: BackupDetails) -> Iterable[tuple[str, Any]]:
     return ((label, value) for label, value in lines.items() if value is not None)
 
 
-def _size(size: int | None) -> str:
+def shown_size(size: int | None) -> str:
+    """A size for people; empty where it is not known."""
     return "" if size is None else filesizeformat(size).replace("\xa0", " ")
 
 

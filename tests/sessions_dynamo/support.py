@@ -122,3 +122,20 @@ def state_of(**values: Any) -> State:
     state = State()
     state.update(values)
     return state
+
+
+def recreate(client: DynamoDBClient, table: str) -> None:
+    """Lose the table, and make an empty one under its name."""
+    described = client.describe_table(TableName=table)["Table"]
+    client.update_table(TableName=table, DeletionProtectionEnabled=False)
+    client.delete_table(TableName=table)
+    client.create_table(
+        TableName=table,
+        KeySchema=described["KeySchema"],
+        AttributeDefinitions=[
+            attribute
+            for attribute in described["AttributeDefinitions"]
+            if attribute["AttributeName"] in {key["AttributeName"] for key in described["KeySchema"]}
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )

@@ -175,8 +175,10 @@ class Command(BaseCommand):
             where = ", ".join(name for name in names if name) or "any table"
             self.stdout.write(f"No backups of {where}. To make them: python manage.py dynamodb_backup")
         # What is asked next, in the night: the newest that restores both.
-        elif newest := on_demand.newest_set(both, client=client):
-            self.stdout.write(f"Newest of both tables: python manage.py dynamodb_restore --set {newest.stamp}")
+        elif whole := [one for one in on_demand.sets(both, client=client) if one.complete]:
+            self.stdout.write(f"Newest of both tables: python manage.py dynamodb_restore --set {whole[0].stamp}")
+            if former := on_demand.former_set(whole, both, client=client):
+                self.stdout.write(self.style.WARNING(backup_lines.of_former(former)))
 
     def _describe(self, names: Sequence[str], client: DynamoDBClient) -> None:
         details = [on_demand.describe(on_demand.find(name, client=client).arn, client=client) for name in names]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sessions_dynamo.backups import on_demand, restores
+from sessions_dynamo.backups import on_demand, restore_sources, restores
 from sessions_dynamo.backups.restores import RestorePlan, Source
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import StorageError, TableMissing
-from sessions_dynamo.management import arguments
+from sessions_dynamo.management import arguments, backup_lines
 from sessions_dynamo.management.console import Waiting, both_tables, command_errors, interruptible, location, step_line
 from sessions_dynamo.tables import convergence
 from sessions_dynamo.tables.describing import describe
@@ -136,6 +136,8 @@ class Command(BaseCommand):
             return [restores.point_in_time(name, at, client=client) for name in names]
         complete = [found for found in on_demand.sets(both, client=client) if found.complete]
         stamp = options["set"]
+        if options["latest"] and (former := on_demand.former_set(complete, both, client=client)):
+            self._say(self.style.WARNING(backup_lines.of_former(former)))
         if options["latest"] or stamp:
             for found in complete:
                 if options["latest"] or found.stamp == stamp:
@@ -212,13 +214,22 @@ def _plan_lines(plans: Sequence[RestorePlan]) -> Iterator[str]:
         if planned.standing:
             yield f"{name} is {planned.standing}, an earlier run's restore of {source}: complete it, keep its items"
         else:
-            yield f"restore {source} to {name}"
+            yield f"restore {source} to {name}{_of(source)}"
         again = ", ".join(["stream", "TTL", "our tags", *(carried.lines() if carried else ())])
         of_source = "" if carried else f"; {source.table.name} no longer stands to tell what else it had"
         yield f"then make again on {name}: {again}{of_source}"
         if carried and carried.replica_regions:
             regions = ",".join(carried.replica_regions)
             yield f"not its replicas: add them before the switch, with 'manage.py dynamodb_setup --regions {regions}'"
+
+
+def _of(source: Source) -> str:
+    """When a backup was made, and how large it is: a set of empty tables is told by it."""
+    backup = source.backup
+    if backup is None:
+        return ""
+    size = "" if backup.size_bytes is None else f", {backup_lines.shown_size(backup.size_bytes)}"
+    return f": made {restore_sources.shown(backup.created_at)}{size}"
 
 
 def _standing(plans: Sequence[RestorePlan], client: DynamoDBClient) -> list[TableDescription]:

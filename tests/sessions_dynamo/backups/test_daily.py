@@ -17,6 +17,7 @@ from sessions_dynamo.errors import StorageUnavailable, TableMissing
 from sessions_dynamo.tables.names import NamedTable, named_tables
 from sessions_dynamo.tables.steps import Outcome
 from tests.engines import on_moto
+from tests.sessions_dynamo.support import recreate
 from tests.sessions_dynamo.wire import answering, error, operations, writes
 
 if TYPE_CHECKING:
@@ -276,20 +277,3 @@ def test_nothing_is_made_when_a_table_is_missing(
         daily.make(named_tables(), AT, client=dynamodb)
 
     assert standing(dynamodb, both) == []
-
-
-def recreate(client: DynamoDBClient, table: str) -> None:
-    """Lose the table, and make an empty one under its name."""
-    described = client.describe_table(TableName=table)["Table"]
-    client.update_table(TableName=table, DeletionProtectionEnabled=False)
-    client.delete_table(TableName=table)
-    client.create_table(
-        TableName=table,
-        KeySchema=described["KeySchema"],
-        AttributeDefinitions=[
-            attribute
-            for attribute in described["AttributeDefinitions"]
-            if attribute["AttributeName"] in {key["AttributeName"] for key in described["KeySchema"]}
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from sessions_dynamo.backups import on_demand
 from sessions_dynamo.tables.names import named_tables
 from tests.engines import on_dynamodb_local, on_moto
+from tests.sessions_dynamo.support import recreate
 from tests.sessions_dynamo.wire import answering, error, operations, writes
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ def test_lists_both_tables_backups_and_the_newest_that_restores_both(
     assert re.search(r"^\S+ \S+ UTC AVAILABLE USER \d+ bytes by-hand$", printed, re.M)
     assert all(one.name in printed for one in both)
     assert f"dynamodb_restore --set {both[0].stamp}" in printed
+
+
+@on_moto
+def test_lists_the_newest_set_of_a_former_table(dynamodb: DynamoDBClient, sessions: str, events: str) -> None:
+    on_demand.create(at=AT)
+    recreate(dynamodb, events)
+    assert "made anew" not in backup("list")
+
+    on_demand.create()
+
+    assert f"What the former had: python manage.py dynamodb_restore --set {AT:%Y%m%d-%H%M%S}\n" in backup("list")
 
 
 @on_moto

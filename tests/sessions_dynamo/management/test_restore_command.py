@@ -11,12 +11,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from sessions_dynamo.backups import on_demand, restores
+from sessions_dynamo.backups import daily, on_demand, restores
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.describing import describe
 from sessions_dynamo.tables.names import named_tables
 from tests.engines import on_dynamodb_local, on_moto
-from tests.sessions_dynamo.support import raw_items
+from tests.sessions_dynamo.support import raw_items, recreate
 from tests.sessions_dynamo.wire import answering, error, operations, writes
 
 if TYPE_CHECKING:
@@ -76,6 +76,27 @@ def test_the_newest_set_restores_both_tables_beside_the_former(
         assert raw_items(dynamodb, target) == items
     assert len(raw_items(dynamodb, sessions)) == 4
     assert next_command(printed)[-1] == "--swap"
+
+
+@on_moto
+def test_the_newest_set_is_not_taken_for_a_lost_tables_in_silence(
+    dynamodb: DynamoDBClient, sessions: str, events: str
+) -> None:
+    """A schedule backs up the empty table that was made in the place of a lost one."""
+    on_demand.create(at=AT - timedelta(days=1))
+    assert "made anew" not in restore("--latest", "--plan")
+
+    recreate(dynamodb, sessions)
+    assert "made anew" not in restore("--latest", "--plan"), "the newest is what was lost"
+
+    daily.make(named_tables(), AT, client=dynamodb)
+    printed = restore("--latest", "--plan")
+
+    lost = f"{AT - timedelta(days=1):%Y%m%d-%H%M%S}"
+    assert f"made anew, or restored, since set {lost}: newer sets" in printed
+    assert printed.index(f"dynamodb_restore --set {lost}\n") < printed.index("Plan: ")
+    assert f"Plan: restore backup {sessions}-daily-backup-{STAMP} to {sessions}-restored-{STAMP}: made " in printed
+    assert "made anew" not in restore("--set", lost, "--plan")
 
 
 @on_moto
