@@ -64,6 +64,11 @@ class Group:
         return next((backup.status for backup in self.backups if backup.status != "AVAILABLE"), "AVAILABLE")
 
     @property
+    def is_daily(self) -> bool:
+        """Whether it is a schedule's, which deletes it in its time."""
+        return all(backup.is_daily for backup in self.backups)
+
+    @property
     def size_bytes(self) -> int | None:
         sizes = [backup.size_bytes for backup in self.backups]
         return None if None in sizes else sum(size for size in sizes if size is not None)
@@ -129,6 +134,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "recoverable": [window for window in windows if window.is_on],
         "tables": both,
         "wanted": wanted,
+        "has_daily": any(group.is_daily for group in groups),
         "is_creating": any(group.status == "CREATING" for group in groups),
         "every": EVERY_SECONDS,
         "restored": None if unsupported else _restored(client),

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from sessions_dynamo.backups import descriptions, jobs, on_demand
+from sessions_dynamo.backups import daily, descriptions, jobs, on_demand
 from sessions_dynamo.client import dynamodb as client_of
 from sessions_dynamo.tables.describing import describe
 from sessions_dynamo.tables.names import named_tables
@@ -102,6 +102,18 @@ class TestList:
             assert backup.name in shown
         assert f"?set={made[0].stamp}" in shown
         assert len(re.findall(r"Restore…", shown)) == 1
+
+    def test_what_a_schedule_will_delete_is_told_from_what_it_leaves(
+        self, dynamodb: DynamoDBClient, manager: Client
+    ) -> None:
+        on_demand.create()
+        assert "daily" not in text(manager.get(BACKUPS))
+        daily.make(named_tables(), datetime.now(UTC), client=dynamodb)
+
+        shown = text(manager.get(BACKUPS))
+
+        assert len(re.findall(r'<span class="badge[^>]*>daily<', shown)) == 1
+        assert "deletes the ones of older days" in shown
 
     def test_half_a_set_is_not_offered_as_a_whole_one(self, dynamodb: DynamoDBClient, manager: Client) -> None:
         on_demand.create(named_tables()[:1])
@@ -245,6 +257,8 @@ class TestRestore:
         plan = manager.get(reverse("mcp_staff:backups-restore"), {"set": stamp})
         assert "tags CostCenter=&lt;b&gt;7&lt;/b&gt;" in plan.content.decode()
         assert all(target in text(plan) for target in targets)
+        # A set of empty tables is told by its size.
+        assert len(re.findall(r"<dt>Made</dt><dd><time .*?</time>, \d+", plan.content.decode())) == 2
         assert jobs.names()[0] == []
 
         answer = post(manager, "backups-restore", set=stamp)
