@@ -16,6 +16,7 @@ from sessions_dynamo.backups.descriptions import Backup
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
+from sessions_dynamo.errors import StorageError
 from sessions_dynamo.management import arguments, backup_lines
 from sessions_dynamo.management.console import (
     Waiting,
@@ -114,10 +115,7 @@ class Command(BaseCommand):
         if self.json:
             self._print_json({"backups": made})
             return
-        if conf.DYNAMODB_EMBEDDED:
-            self.stdout.write(
-                "They end with the embedded DynamoDB: 'manage.py sessions_export' makes a file that stays."
-            )
+        self._warn_of_end()
         if any(backup.status != "AVAILABLE" for backup in made):
             self.stdout.write("Next: python manage.py dynamodb_backup list, until they are AVAILABLE")
         elif len(made) > 1:
@@ -126,7 +124,7 @@ class Command(BaseCommand):
             self.stdout.write(f"To restore it: python manage.py dynamodb_restore {made[0].name}")
 
     def _daily(self, both: Sequence[NamedTable], client: DynamoDBClient, options: dict[str, Any]) -> None:
-        at, keep, deleted = datetime.now(UTC), options["keep"], []
+        at, keep = datetime.now(UTC), options["keep"]
         width = max(len(table.name) for table in both)
         self._say(f"DynamoDB: {location(client)}")
         standing = daily.of_day(both, at, client=client)
@@ -145,11 +143,7 @@ class Command(BaseCommand):
             made = daily.make(both, at, client=client, patience=patience, progress=self.waiting)
             for backup in made:
                 self._report(daily.step(backup, standing), width)
-            for backup, step in daily.take_away(
-                daily.surplus(both, keep, client=client) if keep else (), client=client
-            ):
-                self._report(step, width)
-                deleted += [backup] if step.outcome is Outcome.DELETED else []
+            deleted = self._take_away(both, client, keep, width) if keep else []
         except KeyboardInterrupt:
             self.waiting.clear()
             raise interrupted(
@@ -157,8 +151,21 @@ class Command(BaseCommand):
             ) from None
         if self.json:
             self._print_json({"backups": made, "deleted": deleted})
-        elif newest := on_demand.newest_set(both, client=client):
+            return
+        self._warn_of_end()
+        if newest := on_demand.newest_set(both, client=client):
             self.stdout.write(f"Newest of both tables: python manage.py dynamodb_restore --set {newest.stamp}")
+
+    def _take_away(self, both: Sequence[NamedTable], client: DynamoDBClient, keep: int, width: int) -> list[Backup]:
+        deleted = []
+        try:
+            for backup, step in daily.take_away(daily.surplus(both, keep, client=client), client=client):
+                self._report(step, width)
+                deleted += [backup] if step.outcome is Outcome.DELETED else []
+        except StorageError as exc:
+            # Whoever is told of the failure has to know first that there is a backup.
+            raise type(exc)(f"The day's set is made. Older ones were not all deleted: {exc}") from exc.__cause__
+        return deleted
 
     def _list(self, both: Sequence[NamedTable], client: DynamoDBClient, options: dict[str, Any]) -> None:
         names: list[str | None] = [None] if options["all_tables"] else [table.name for table in both]
@@ -226,6 +233,12 @@ class Command(BaseCommand):
     def _table(self, found: Iterable[Backup]) -> None:
         for backup in found:
             self.stdout.write(backup_lines.row(backup, self.style))
+
+    def _warn_of_end(self) -> None:
+        if conf.DYNAMODB_EMBEDDED:
+            self.stdout.write(
+                "They end with the embedded DynamoDB: 'manage.py sessions_export' makes a file that stays."
+            )
 
     def _report(self, step: Step, width: int) -> None:
         self.waiting.clear()

@@ -257,6 +257,20 @@ def test_a_daily_backup_that_takes_longer_is_pending_and_no_failure(
 
 
 @on_moto
+def test_a_failure_to_delete_says_first_that_the_set_is_made(dynamodb: DynamoDBClient, sessions: str) -> None:
+    on_demand.ask(named_tables(), AT, client=dynamodb, daily=True)
+    denied = error("AccessDeniedException", "User is not authorized to perform: dynamodb:DeleteBackup on resource")
+
+    with (
+        answering(dynamodb, "DeleteBackup", denied),
+        pytest.raises(CommandError, match=r"^The day's set is made\. .*dynamodb:DeleteBackup"),
+    ):
+        backup("daily", "--keep", "1")
+
+    assert on_demand.newest_set() != on_demand.sets()[-1]
+
+
+@on_moto
 def test_a_daily_run_that_is_interrupted_says_that_the_next_goes_on(dynamodb: DynamoDBClient, sessions: str) -> None:
     def interrupt(**_: object) -> None:
         raise KeyboardInterrupt
