@@ -131,6 +131,8 @@ class Command(BaseCommand):
         for table in () if standing else both:
             self._say(f"Plan: back up {table.name} as {descriptions.backup_name(table.name, at, daily=True)}")
         if options["dry_run"]:
+            for backup in standing:
+                self._report(daily.step(backup, standing), width)
             surplus = daily.surplus(both, keep, client=client, coming=at) if keep else []
             for backup in surplus:
                 self._say(f"Plan: delete {backup.name}")

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from sessions_dynamo.backups import on_demand
+from sessions_dynamo.backups import daily, on_demand
 from sessions_dynamo.tables.names import named_tables
 from tests.engines import on_dynamodb_local, on_moto
 from tests.sessions_dynamo.support import recreate
@@ -223,6 +223,12 @@ def test_a_dry_run_says_what_would_be_made_and_deleted(dynamodb: DynamoDBClient,
     assert printed.endswith("Dry run: nothing was made or deleted.\n")
     assert document["backups"] == []
     assert {one["name"] for one in document["to_delete"]} == {one.name for one in older}
+
+    [made, _] = daily.make(named_tables(), datetime.now(UTC), client=dynamodb)
+    printed = backup("daily", "--keep", "1", "--dry-run")
+
+    assert f"{sessions} backup unchanged {made.name}, AVAILABLE" in printed
+    assert "Plan: back up" not in printed
 
 
 @on_moto
