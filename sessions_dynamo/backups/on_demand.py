@@ -254,18 +254,19 @@ def sets(tables: Iterable[NamedTable] | None = None, *, client: DynamoDBClient |
 
 def to_sets(found: Iterable[Backup], names: Sequence[str]) -> list[BackupSet]:
     """The sets that backups of the tables of these names are, newest first; each table's come newest first."""
-    by_stamp: dict[str, dict[str, Backup]] = {}
+    # A schedule's run and a hand may fall on the same second.
+    by_stamp: dict[tuple[str, bool], dict[str, Backup]] = {}
     for backup in found:
         if backup.stamp:
             # The newest of those that share a name: a request that was sent again makes a second.
-            by_stamp.setdefault(backup.stamp, {}).setdefault(backup.table, backup)
+            by_stamp.setdefault((backup.stamp, backup.is_daily), {}).setdefault(backup.table, backup)
     return [
         BackupSet(
             stamp,
             tuple(of_table[name] for name in names if name in of_table),
             all(name in of_table and of_table[name].status == "AVAILABLE" for name in names),
         )
-        for stamp, of_table in sorted(by_stamp.items(), reverse=True)
+        for (stamp, _), of_table in sorted(by_stamp.items(), key=lambda item: item[0], reverse=True)
     ]
 
 

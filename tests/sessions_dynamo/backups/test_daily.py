@@ -224,6 +224,16 @@ def test_what_others_made_is_left_alone(dynamodb: DynamoDBClient, both: Sequence
 
 
 @on_moto
+def test_a_set_that_was_made_by_hand_in_the_same_second_is_another(
+    dynamodb: DynamoDBClient, both: Sequence[NamedTable]
+) -> None:
+    by_schedule = daily.make(both, AT, client=dynamodb)
+    by_hand = on_demand.create(both, client=dynamodb, at=AT)
+
+    assert [one.backups for one in on_demand.sets(both, client=dynamodb)] == [tuple(by_schedule), tuple(by_hand)]
+
+
+@on_moto
 @pytest.mark.parametrize("lost", [[0], [1], [0, 1]], ids=["sessions", "events", "both"])
 def test_a_former_tables_sets_are_left_alone(
     dynamodb: DynamoDBClient, both: Sequence[NamedTable], lost: list[int]
