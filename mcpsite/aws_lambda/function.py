@@ -15,13 +15,10 @@ from mcpsite.aws_lambda.doors import HttpEvent, request_of
 from mcpsite.door.short_door import Application
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.loop import ServingLoop, close_loop, current_loop
-from mcpsite.freezing import Thaw
+from mcpsite.freezing import LONGEST_SECONDS, Thaw, reserved, time_is_over
 from sessions_dynamo.tasks import kept
 
 logger = logging.getLogger(__name__)
-
-RESERVED_SECONDS: Final = 1.5
-"""Of the function's time, or a fifth of it: to answer what ran too long, and to write what is owed."""
 
 ACCEPTED: Final = (
     "This function answers HTTP requests of API Gateway (REST API, or HTTP API with payload format 1.0 or 2.0), of a"
@@ -65,27 +62,27 @@ class Function:
     async def _answer(self, request: HttpEvent, scope: dict[str, Any], seconds: float) -> Answer:
         self._thaw.awake()
         time = asyncio.get_running_loop().time
-        ends = time() + seconds
-        reserved = min(RESERVED_SECONDS, seconds / 5)
-        serving = await self._serving(ends - reserved - time())
+        kept_back = reserved(seconds)
+        ends = time() + seconds - kept_back
+        serving = await self._serving(ends - time())
         if serving is None:
             logger.error("the served MCP server's lifespan took all of the function's time")
             return _timed_out(seconds)
         call = _Call(self._site, request, scope)
         # A handler may run on when its client was let go.
-        if not (await call.has_ended(ends - reserved - time()) and await serving.idle(ends - reserved - time())):
+        if not (await call.has_ended(ends - time()) and await serving.idle(ends - time())):
             logger.error(
                 "a request was ended because the function's time was over: %s %r", request.method, request.path
             )
-            was_cut_off = await serving.give_up(_reason(seconds), reserved / 3)
-            await call.end(reserved / 5)
+            was_cut_off = await serving.give_up(time_is_over(seconds), kept_back / 3)
+            await call.end(kept_back / 5)
             if not call.answer.is_whole and not call.answer.is_stream:
                 call.answer = _timed_out(seconds)
             elif was_cut_off and not call.answer.is_stream:
                 call.answer.status = HTTPStatus.GATEWAY_TIMEOUT
         elif not call.answer.is_whole:
             call.answer = sentence(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
-        await self._settle(ends - reserved / 5 - time())
+        await self._settle(ends + kept_back * 4 / 5 - time())
         return call.answer
 
     async def _serving(self, seconds: float) -> ServingLoop | None:
@@ -146,18 +143,11 @@ class _Call:
             self._has_left.set()
 
 
-def _reason(seconds: float) -> str:
-    return (
-        f"The call was ended after {seconds:.0f} s, which is all that its function had. Its operator can raise the"
-        " function's timeout, or have the service run where calls may take longer: docs/lambda.md."
-    )
-
-
 def _timed_out(seconds: float) -> Answer:
-    return sentence(HTTPStatus.GATEWAY_TIMEOUT, _reason(seconds))
+    return sentence(HTTPStatus.GATEWAY_TIMEOUT, time_is_over(seconds))
 
 
 def _seconds(context: Any) -> float:
     """What the function has left; without a clock of Lambda's, as in a test, the longest that it may have."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return 900.0 if remaining is None else max(0.5, remaining() / 1000)
+    return LONGEST_SECONDS if remaining is None else max(0.5, remaining() / 1000)

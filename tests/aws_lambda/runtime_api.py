@@ -25,6 +25,8 @@ class RuntimeAPI:
         self.modes: dict[str, str] = {}
         self.is_idle = threading.Event()
         """Whether the runtime waits for an event: then Lambda freezes it."""
+        self.function_seconds: float = SECONDS
+        """What the function has for one event."""
         self._ids = count(1)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": self}))
         self._server.daemon_threads = True
@@ -67,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Type": "application/json",
             "Content-Length": str(len(event)),
             "Lambda-Runtime-Aws-Request-Id": name,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + SECONDS) * 1000)),
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self.api.function_seconds) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:sessions",
             "Lambda-Runtime-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
         }.items():

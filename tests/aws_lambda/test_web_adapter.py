@@ -117,6 +117,20 @@ def test_streaming_and_standing_still(start: Start) -> None:
     assert "WORKER TIMEOUT" not in sandbox.log.read_text()
 
 
+def test_a_call_that_takes_all_of_the_functions_time(start: Start) -> None:
+    sandbox = start("streaming", streams=True)
+    legacy = LegacyPeer(Through(sandbox, streams=True)).connect()
+    sandbox.api.function_seconds = 3
+    arguments = {"last": 1000, "pause": 0.1}
+    cut = legacy.request("tools/call", {"name": "count", "arguments": arguments, "_meta": {"progressToken": "p"}})
+    assert PROGRESS in cut.content
+    assert cut.error["message"].startswith("The call was ended after 3 s, which is all that its function had.")
+    first = cut.content.partition(b"id: ")[2].partition(b"\n")[0].decode()
+    resumed = {**legacy.headers, "Accept": "text/event-stream", "Last-Event-ID": first}
+    assert legacy.send("GET", b"", resumed).error == cut.error
+    assert legacy.call("sleep", seconds=60).answer.error == cut.error
+
+
 def test_a_question_in_mid_call_goes_by_two_sandboxes(start: Start) -> None:
     """The call keeps its sandbox, so the client's answer comes to another."""
     asking, answering = start("asking", streams=True), start("answering", streams=True)
