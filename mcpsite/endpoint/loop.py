@@ -17,6 +17,7 @@ from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.server_object.http_app import routes_are_served, served_app
 from mcpsite.endpoint.serving.served import served_server, subscription_bus
 from mcpsite.endpoint.streams.worker import Worker
+from mcpsite.endpoint.wire.answers import UNANSWERED
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.recorder import CallRecorder
 from sessions_dynamo.tasks import kept
@@ -98,26 +99,18 @@ class ServingLoop:
 
         At most ``seconds``. A handler that has not ended by then goes on, and nobody waits for it any more.
         """
-        left = self._handlers.copy()
-        ends = asyncio.get_running_loop().time() + seconds
-        # Kept: what takes longer to store is stored all the same, if the process goes on.
-        answered = [kept(cut_off(reason)) for cut_off in left.values() if cut_off is not None]
-        if answered:
-            await asyncio.wait(answered, timeout=seconds / 2)
-        for handler in left:
-            handler.cancel()
-        if left:
-            await asyncio.wait(left, timeout=max(0.0, ends - asyncio.get_running_loop().time()))
+        was_cut_off = await self._cut_off(reason, seconds)
         if not await self.idle(0):
             logger.warning(
                 "%d handlers did not end when they were cancelled: they go on beside later calls", len(self._handlers)
             )
             self._leave()
         self.worker.clients.send_away()
-        return any(answer.done() and answer.result() for answer in answered)
+        return was_cut_off
 
     async def close(self, by: float | None = None) -> None:
-        """Let running handlers finish, leave the lifespan, and cancel what is left of either.
+        """Let running handlers finish, leave the lifespan, and cancel what is left of either: a request without an
+        answer gets an error, so that nobody who comes back for its stream waits for a lease to lapse.
 
         Bounded by ``SHUTDOWN_GRACE_SECONDS`` and, if that is sooner, by the loop's time ``by``.
         """
@@ -126,12 +119,29 @@ class ServingLoop:
         self._grace = max(0.0, grace)
         self._stop.set()
         await asyncio.wait([self._lifespan], timeout=self._grace + EXIT_SECONDS / 2)
-        left = [task for task in (*self._handlers, *self._unheeded, self._lifespan) if not task.done()]
+        ends = asyncio.get_running_loop().time() + EXIT_SECONDS / 4
+        left = [task for task in (*self._unheeded, self._lifespan) if not task.done()]
         for task in left:
             task.cancel()
+        await self._cut_off(UNANSWERED, EXIT_SECONDS / 4)
         if left:
-            await asyncio.wait(left, timeout=EXIT_SECONDS / 4)
+            await asyncio.wait(left, timeout=max(0.0, ends - asyncio.get_running_loop().time()))
         await self.recorder.close(EXIT_SECONDS / 4)
+
+    async def _cut_off(self, reason: str, seconds: float) -> bool:
+        """Answer what has no answer yet with an error, then cancel each handler, in at most so many seconds; whether
+        any request was answered so."""
+        left = self._handlers.copy()
+        ends = asyncio.get_running_loop().time() + seconds
+        # Kept: what takes longer to store is stored all the same, if the process goes on.
+        answers = [kept(cut_off(reason)) for cut_off in left.values() if cut_off is not None]
+        if answers:
+            await asyncio.wait(answers, timeout=seconds / 2)
+        for handler in left:
+            handler.cancel()
+        if left:
+            await asyncio.wait(left, timeout=max(0.0, ends - asyncio.get_running_loop().time()))
+        return any(answer.done() and answer.result() for answer in answers)
 
     async def _run(self) -> None:
         # A sync tool holds one of AnyIO's threads, and each call may be for one.

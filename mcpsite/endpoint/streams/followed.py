@@ -16,7 +16,7 @@ from mcp_types import INTERNAL_ERROR
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.wire import sse
-from mcpsite.endpoint.wire.answers import encode, error_body
+from mcpsite.endpoint.wire.answers import UNANSWERED, encode, error_body
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
@@ -106,9 +106,7 @@ class Follower:
         # Events that the owner stored just before it died come first: they were read above or will be below,
         # and the end sorts after them.
         request_id = json.loads(lease.request_id) if lease is not None and lease.request_id else None
-        body = encode(
-            error_body(INTERNAL_ERROR, "The server process that ran this request ended before it answered.", request_id)
-        )
+        body = encode(error_body(INTERNAL_ERROR, UNANSWERED, request_id))
         end = Event(self.session_id, self.stream_id, schema.END_SEQUENCE, "error", body, datetime.now(UTC))
         if await run(self._host.streams.end(end)):
             metrics.count("LeaseExpired")

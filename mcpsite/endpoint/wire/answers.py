@@ -24,6 +24,9 @@ from sessions_dynamo.errors import (
 Reply = JSONRPCResponse | JSONRPCError
 """What ends a request."""
 
+UNANSWERED: Final = "The server process that ran this request ended before it answered."
+"""The error of a request whose process stopped, or died, meanwhile."""
+
 _STORAGE_ERRORS: tuple[tuple[type[StorageError], int, int], ...] = (
     (SessionNotFound, HTTPStatus.NOT_FOUND, INVALID_REQUEST),
     (StateConflict, HTTPStatus.CONFLICT, INTERNAL_ERROR),

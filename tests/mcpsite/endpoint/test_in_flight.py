@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from mcpsite.endpoint.loop import close_loop
 from tests.mcpsite.peers import JSON_HEADERS, Answer, LegacyPeer
 from tests.mcpsite.site import Connection, on_the_loop
 
@@ -78,6 +79,27 @@ def test_a_stream_that_has_begun_ends_without_a_response_then(legacy: LegacyPeer
     assert b"notifications/message" in content
     assert b'"result"' not in content
     assert b'"error"' not in content
+
+
+def test_a_call_that_its_process_cuts_off_when_it_stops_is_answered(legacy: LegacyPeer, settings: Settings) -> None:
+    """At once, and for whoever comes back: nobody waits for a lease to lapse."""
+    settings.SHUTDOWN_GRACE_SECONDS = 0.05
+
+    async def stop() -> Connection:
+        counting = call(legacy, 1, "count_to", last=1000, pause=0.02)
+        serving = asyncio.create_task(counting.run())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(counting.pieces) < 3:
+                await asyncio.sleep(0.01)
+            await close_loop()
+            await serving
+        return counting
+
+    cut = answer_of(on_the_loop(stop()))
+    assert cut.error["message"] == "The server process that ran this request ended before it answered."
+    first = cut.content.partition(b"id: ")[2].partition(b"\n")[0].decode()
+    back = legacy.send("GET", b"", {**legacy.headers, "Accept": "text/event-stream", "Last-Event-ID": first})
+    assert back.error == cut.error
 
 
 def test_several_calls_under_one_id_are_each_answered(legacy: LegacyPeer) -> None:
