@@ -124,7 +124,7 @@ def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
 
 def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(resources: dict[str, Any]) -> None:
     role = resources["FunctionRole"]["Properties"]
-    *always, of_backups, of_the_key = role["Policies"]
+    log, *always, of_backups, of_the_key = role["Policies"]
     condition, backup, otherwise = of_backups["Fn::If"]
     assert (condition, otherwise) == ("MakesBackups", {"Ref": "AWS::NoValue"})
     allowed = {
@@ -143,8 +143,11 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(reso
     assert allowed == wanted
     condition, kms, otherwise = of_the_key["Fn::If"]
     assert (condition, kms["PolicyName"], otherwise) == ("HasTablesKey", "kms-key", {"Ref": "AWS::NoValue"})
-    managed, in_a_vpc = role["ManagedPolicyArns"]
-    assert managed["Fn::Sub"].endswith("AWSLambdaBasicExecutionRole")
+    (of_the_log,) = log["PolicyDocument"]["Statement"]
+    # It makes no group: one that came back after its stack would be in the next one's way.
+    assert of_the_log["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+    assert of_the_log["Resource"] == {"Fn::GetAtt": ["LogGroup", "Arn"]}
+    (in_a_vpc,) = role["ManagedPolicyArns"]
     assert in_a_vpc["Fn::If"][0] == "IsInVpc"
     assert in_a_vpc["Fn::If"][1]["Fn::Sub"].endswith("AWSLambdaVPCAccessExecutionRole")
     assert in_a_vpc["Fn::If"][2] == {"Ref": "AWS::NoValue"}
