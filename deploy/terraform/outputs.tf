@@ -33,6 +33,11 @@ output "admin_password_arn" {
   value       = aws_secretsmanager_secret.admin.arn
 }
 
+output "secret_key_arn" {
+  description = "Secret with the SECRET_KEY, to be replicated to other regions."
+  value       = local.secret_key_arn
+}
+
 output "log_group_name" {
   description = "The log of all tasks."
   value       = aws_cloudwatch_log_group.this.name
