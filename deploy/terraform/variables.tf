@@ -54,12 +54,22 @@ variable "secret_key_secret_arn" {
   description = "ARN of a secret whose whole text is the SECRET_KEY, such as the replica of another region's. Null makes one."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.secret_key_secret_arn == null || can(regex("^arn:[^:]+:secretsmanager:.+-[A-Za-z0-9]{6}$", var.secret_key_secret_arn))
+    error_message = "secret_key_secret_arn is the whole ARN of a secret, with the six characters that Secrets Manager adds: the role may read that one alone."
+  }
 }
 
 variable "environment_name" {
   description = "ENVIRONMENT, a tag of the tables and a dimension of every metric."
   type        = string
   default     = "production"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]{1,64}$", var.environment_name))
+    error_message = "environment_name is 1 to 64 letters, digits, dots, underscores and hyphens."
+  }
 }
 
 variable "environment" {
@@ -334,6 +344,10 @@ variable "database_url_secret_arn" {
   validation {
     condition     = (var.database == "existing") == (var.database_url_secret_arn != null)
     error_message = "database_url_secret_arn is for database = \"existing\", which needs it."
+  }
+  validation {
+    condition     = var.database_url_secret_arn == null || can(regex("^arn:[^:]+:secretsmanager:.+-[A-Za-z0-9]{6}$", var.database_url_secret_arn))
+    error_message = "database_url_secret_arn is the whole ARN of a secret, with the six characters that Secrets Manager adds: the role may read that one alone."
   }
 }
 

@@ -279,9 +279,11 @@ def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, accou
         "backup_schedule": "daily",
         "certificate_arn": "arn:aws:acm:x",
         "database": "existing",
+        "environment_name": "pro duction",
         "image": "mcp-sessions",
         "mcp_auth": "mcpsite.endpoint.access.auth.public",
         "name": "A",
+        "secret_key_secret_arn": "mcp/key",
     }
     workspace.given(**(_network(account) | wrong))
 
@@ -291,7 +293,9 @@ def test_what_cannot_work_is_refused_with_what_to_do(workspace: Workspace, accou
     said = " ".join(refused.stderr.replace("│", " ").split())
     for sentence in (
         "database_url_secret_arn is for database",
+        "environment_name is 1 to 64 letters",
         "image needs a tag or a digest",
+        "secret_key_secret_arn is the whole ARN of a secret",
         "name is 2 to 24 lower-case letters and digits",
         "certificate_arn needs domain_name",
         'MCP_ALLOW_PUBLIC = "true" in environment',

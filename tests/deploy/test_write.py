@@ -11,7 +11,7 @@ import yaml
 from deploy import stack_resources, write
 from deploy.narrowing import document
 from deploy.write import MarkerMissing, Part, Region, Whole
-from tests.deploy.templates import BODY_BYTES, DEPLOY, lint
+from tests.deploy.templates import BODY_BYTES, DEPLOY, lint, load
 from tests.iam import policies as iam
 
 FILE = """\
@@ -76,6 +76,19 @@ def test_a_policy_keeps_its_actions_and_gets_the_stacks_own_tables(policy: str) 
     text = json.dumps([each["Resource"] for each in made])
     assert "mcp-session" not in text
     assert ":*:*:" not in text
+
+
+NAMES = ("BucketName", "LogGroupName", "Name", "TableName")
+
+
+@pytest.mark.parametrize("path", ["cloudformation/tables.json", "ecs/template.yaml", "sam/template.yaml"])
+def test_what_outlives_a_creation_that_failed_is_in_no_retrys_way(path: str) -> None:
+    resources = load(path)["Resources"].values()
+    kept = [each for each in resources if each.get("DeletionPolicy") == "Retain"]
+    named = [each for each in resources if any(name in each["Properties"] for name in NAMES)]
+
+    assert len(named) >= 2
+    assert [each for each in kept if each in named] == []
 
 
 @pytest.mark.parametrize("path", ["tables.json", "monitoring.json"])
