@@ -70,9 +70,9 @@ def packed(osls: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     return pack(osls, tmp_path_factory.mktemp("serverless"), *given)
 
 
-def pack(osls: Path, folder: Path, *options: str) -> dict[str, Any]:
-    """The CloudFormation of the service as it is, with these options."""
-    ended = run(osls, folder, (SOURCE / "serverless.yml").read_text(), *options)
+def pack(osls: Path, folder: Path, *options: str, text: str = "") -> dict[str, Any]:
+    """The CloudFormation of the service as it is, or of this text, with these options."""
+    ended = run(osls, folder, text or (SOURCE / "serverless.yml").read_text(), *options)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made: dict[str, Any] = json.loads((folder / ".serverless/cloudformation-template-update-stack.json").read_text())
     return made
@@ -194,6 +194,18 @@ def test_a_stack_is_asked_what_sam_asks_and_a_stages_tables_have_its_name(
     given = pack(osls, tmp_path, *(f"--param={name}={value}" for name, value in asked.items()))
 
     assert defaults(given) == defaults(packed) | {f"{name[0].upper()}{name[1:]}": asked[name] for name in asked}
+
+
+def test_what_the_page_writes_under_params_stays(osls: Path, tmp_path: Path, packed: dict[str, Any]) -> None:
+    page = (DEPLOY.parent / "docs" / "sam.md").read_text()
+    params = page.partition("```yaml\nparams:")[2].partition("```")[0]
+    text = f"{(SOURCE / 'serverless.yml').read_text()}\nparams:{params}"
+
+    given = pack(osls, tmp_path, text=text)
+
+    assert defaults(given) == defaults(packed) | {"DeletionProtection": "true"}
+    variables = given["Resources"]["McpServerLambdaFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["MCP_AUTH"] == "django_mcpz.bearer_tokens.auth.token_auth"
 
 
 def test_a_version_has_its_snapshot_and_only_its_alias_is_called(packed: dict[str, Any]) -> None:
