@@ -27,7 +27,7 @@ PICTURES: Final = ROOT / "artefacts" / "guest"
 
 
 NOTES: Final = next(fence.text for fence in fences(ROOT / "README.md") if fence.language == "python")
-SETTINGS, URLS, COMMANDS = (
+SETTINGS, URLS, COMMANDS, ASGI, PRODUCTION_URLS, GUNICORN = (
     fence.text for fence in fences(ROOT / "docs" / "django.md") if fence.mark == "run by tests/release/test_guest.py"
 )
 
@@ -90,6 +90,26 @@ def test_the_official_client_calls_its_tool_in_both_eras(guest: str, mode: Any, 
     assert ("session_id" in notes[0]) == (mode == "auto")
     assert {name: value for name, value in notes[0].items() if name != "session_id"} == {"notes": ["milk"], "number": 1}
     assert notes[1] == {"notes": ["milk", "bread"], "number": 2}
+
+
+def test_gunicorn_serves_it_by_the_short_way_and_says_that_it_is_ready(
+    bare: Path, guest: str, project: Path, tmp_path: Path
+) -> None:
+    # Beside the site, whose embedded DynamoDB it uses.
+    directory = Path(shutil.copytree(project, tmp_path / "project"))
+    (directory / "mysite" / "asgi.py").write_text(ASGI)
+    (directory / "mysite" / "urls.py").write_text(PRODUCTION_URLS)
+    command: list[str | Path] = [bare / "python", "-m", *GUNICORN.split(), "--bind", "127.0.0.1:{port}"]
+    with serving(command, directory, WEB_CONCURRENCY="1") as url:
+        for path in ("healthz", "readyz"):
+            with urllib.request.urlopen(f"{url}/{path}", timeout=10) as answer:
+                assert answer.status == 200
+
+        async def call() -> str:
+            async with Client(f"{url}/mcp") as client:
+                return str((await client.call_tool("add_note", {"text": "milk"})).structured_content)
+
+        assert "milk" in anyio.run(call)
 
 
 def test_a_wrong_host_is_refused_in_the_protocols_own_form(guest: str) -> None:
