@@ -63,8 +63,9 @@ def _common() -> list[argparse.Action]:
 def text() -> str:
     """The page, in Markdown."""
     parts = [
-        "# Commands\n\nEach is run as `python manage.py NAME`, and has besides what is here the options of every"
-        " command of Django: `--verbosity`, `--settings`, `--no-color` and the like.\n"
+        "# Commands\n\nEach is run as `python manage.py NAME` ([which `python`](../operate.md#the-commands)), and has"
+        " besides what is here the options of every command of Django: `--verbosity`, `--settings`, `--no-color` and"
+        " the like.\n"
     ]
     for name, command in commands().items():
         parts += _command(name, command)
