@@ -22,9 +22,16 @@ NAMES_ANOTHER: Final = re.compile(rf"\b({'|'.join([*AWS_VARIABLES, 'DYNAMODB_EMB
 
 
 @pytest.mark.parametrize(
-    ("environment", "embedded"), [("", "True"), ("export AWS_REGION=eu-west-1", "True"), (ELSEWHERE, "False")]
+    ("environment", "embedded"),
+    [
+        ("", "True"),
+        ("export AWS_REGION=eu-west-1", "True"),
+        (ELSEWHERE, "False"),
+        ("export AWS_PROFILE=mine", "False"),
+        ("export AWS_PROFILE=mine DYNAMODB_EMBEDDED=true", "True"),
+    ],
 )
-def test_a_region_alone_leaves_a_bare_clone_with_the_embedded_dynamodb(
+def test_what_names_another_dynamodb_than_the_embedded_one_in_a_bare_clone(
     environment: str, embedded: str, tmp_path: Path
 ) -> None:
     bare = {name: value for name, value in os.environ.items() if name not in documented_variables()}
