@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
 from sessions_dynamo.backups import daily, descriptions, on_demand
@@ -18,6 +18,7 @@ from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.management import arguments, backup_lines
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import (
     Waiting,
     both_tables,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 ACTIONS: Final = ("create", "daily", "list", "describe", "delete")
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Backs up both tables under one time stamp (create, the default), or does so once a day and takes older ones"
         " away (daily, for a schedule), lists backups, describes one or deletes some."

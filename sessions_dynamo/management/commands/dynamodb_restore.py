@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sessions_dynamo.backups import on_demand, restore_sources, restores
 from sessions_dynamo.backups.restores import RestorePlan, Source
@@ -16,6 +16,7 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management import arguments, backup_lines
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import Waiting, both_tables, command_errors, interruptible, location, step_line
 from sessions_dynamo.tables import convergence
 from sessions_dynamo.tables.describing import describe
@@ -32,7 +33,7 @@ its old id, with what it held at the time of the backup. The former tables stay 
 """
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Restores both tables, or one, to new tables, and makes again what AWS leaves out of a restore: stream, TTL,"
         " tags, point-in-time recovery, deletion protection, auto scaling. Run it again after an interruption."

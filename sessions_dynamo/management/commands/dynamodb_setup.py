@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
 from sessions_dynamo.errors import AccessDenied, StorageError, TableMissing
 from sessions_dynamo.management import arguments, setup_options
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import (
     INTERRUPTED,
     Waiting,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _WOULD_CHANGE = 2
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Creates the DynamoDB tables, or brings them to what is declared: indexes, stream, TTL, tags, billing,"
         " recovery, protection, encryption, replicas. Prints the plan, makes the change, prints what now stands."

@@ -10,13 +10,14 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing, Unsupported
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import both_tables, command_errors, interruptible, location
 from sessions_dynamo.metrics import BACKUP_AGE, emf
 from sessions_dynamo.metrics.samples import reading
@@ -28,7 +29,7 @@ from sessions_dynamo.upkeep.readings import Readings, TableReadings
 from sessions_dynamo.upkeep.status import Status, backup_ages, status
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Shows both tables, their capacity, throttles, errors and latency in CloudWatch, an estimate of their monthly"
         " cost, and what needs attention. Ends with status 1 when a table is missing or does not answer."

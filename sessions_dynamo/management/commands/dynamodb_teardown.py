@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sessions_dynamo.backups import on_demand
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import StorageError, TableMissing
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import (
     Waiting,
     both_tables,
@@ -59,7 +60,7 @@ class Run:
     """Of the backups that were made."""
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Backs the tables up, clears their data, disables their streams or deletes them, in this order."
         " Without an option it asks. Safe to run again after an interruption."

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.cloudformation.template import template
 from sessions_dynamo.management import arguments, setup_options
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import both_tables, command_errors, interruptible
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Prints a CloudFormation template of both tables, as dynamodb_setup would make them with these options. JSON,"
         " which is YAML as well: CloudFormation, SAM and cfn-lint take it as either."

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.template.defaultfilters import filesizeformat
 
 from sessions_dynamo.embedded_data import folder as data_folder
 from sessions_dynamo.embedded_data.folder import DataFolder, FolderInUse
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import interruptible
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Deletes the files in which runserver's embedded DynamoDB keeps its tables (DYNAMODB_EMBEDDED_DATA): the next"
         " one begins empty. Refuses while a site runs on them. Tables on AWS or elsewhere are not touched."

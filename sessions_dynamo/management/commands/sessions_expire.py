@@ -10,12 +10,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import CommandParser, DjangoHelpFormatter
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.dataplane.loop_thread import LoopThread
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 from sessions_dynamo.operations import Driver
@@ -56,7 +57,7 @@ class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of the schedules, which are there to be copied."""
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Deletes sessions past their ttl, or unused for long, with their events; events of sessions that are gone;\n"
         "and events over MAX_EVENTS_PER_SESSION. Safe beside live servers. A run that was stopped is run again."

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand, discard_output
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 from sessions_dynamo.transfer import exports
 from sessions_dynamo.transfer.export_files import STANDARD, written_whole
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Writes every item of both tables, or one session with its large values and events, to a file of JSON Lines"
         " that sessions_import reads. Each item is as it was when it was read; the bus is left out."
@@ -69,9 +68,7 @@ class Command(BaseCommand):
             with written_whole(path) as file:
                 file.writelines(line.encode() for line in self._shown(lines, progress))
         except BrokenPipeError as exc:
-            # Else Python tries once more to write what is buffered, as it ends, and complains.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
             raise CommandError("Whoever reads the export stopped: it is incomplete.") from exc
         finally:
             progress.clear()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import INTERRUPTED, both_tables, command_errors, location
 from sessions_dynamo.management.pace import PacedProgress
 from sessions_dynamo.transfer import imports
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Puts the items of a file that sessions_export wrote into both tables. The whole file is checked first. Items"
         " that stand already are left as they are, so an interrupted import is run again and goes on."

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
 from sessions_dynamo import schema
@@ -21,6 +21,7 @@ from sessions_dynamo.checks import DYNAMODB
 from sessions_dynamo.client import dynamodb
 from sessions_dynamo.conf import conf
 from sessions_dynamo.management import arguments
+from sessions_dynamo.management.base import SessionsCommand
 from sessions_dynamo.management.console import (
     Waiting,
     both_tables,
@@ -47,7 +48,7 @@ TEMPORARY: Final = "-restored-{stamp}-one"
 _STAMP: Final = re.compile(r"\d{8}-\d{6}", re.ASCII)
 
 
-class Command(BaseCommand):
+class Command(SessionsCommand):
     help = (
         "Puts one session back, with its state, values and events, from a file of sessions_export or from an on-demand"
         " backup, which is restored to temporary tables, read, and deleted there. Its life begins again. A session that"

@@ -1,4 +1,4 @@
-"""Ctrl-C ends every command with a sentence and the status that a shell gives it."""
+"""Ctrl-C ends every command with a sentence, a closed pipe without one; each with the status that a shell gives it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.core.management import get_commands, load_command_class
 from pytest_django import Settings
 
 from sessions_dynamo.management import console
+from sessions_dynamo.management.base import PIPE_CLOSED, SessionsCommand
 from tests.conformance.processes import ROOT
 from tests.engines import on_moto
 
@@ -93,3 +94,24 @@ def test_ctrl_c_before_a_command_began_shows_no_traceback(tmp_path: Path) -> Non
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nInterrupted.\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_whose_output_nobody_reads_ends_without_a_traceback(command: str) -> None:
+    assert isinstance(load_command_class("sessions_dynamo", command), SessionsCommand)
+
+
+def test_a_pipe_that_is_closed_ends_a_command_without_a_word(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "DEBUG": "true", "DYNAMODB_EMBEDDED_DATA": str(tmp_path / "none")}
+    with os.fdopen(writing, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, ROOT / "manage.py", "embedded_reset"],
+            env=env,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, "")
