@@ -20,6 +20,7 @@ def main() -> None:
     # gunicorn and Lambda refuse to start without a SECRET_KEY unless DEBUG was asked for.
     if not {"DEBUG", "SECRET_KEY"} & os.environ.keys() and not Path(__file__).with_name(".env").exists():
         os.environ["DEBUG"] = "true"
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
     try:
@@ -28,6 +29,11 @@ def main() -> None:
         # Before a command began, or in one of Django's.
         sys.stderr.write("\nInterrupted.\n")
         sys.exit(INTERRUPTED)
+    except ImproperlyConfigured as exc:
+        # Its message says what to set.
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"This cannot start with its settings: {exc}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ def check_dynamodb(**_: Any) -> list[CheckMessage]:
                 id="sessions_dynamo.E004",
             )
         )
+    if not 0 < conf.DYNAMODB_EMBEDDED_PORT < 1 << 16:
+        found.append(
+            Error(
+                f"DYNAMODB_EMBEDDED_PORT is {conf.DYNAMODB_EMBEDDED_PORT}, and no port is.",
+                hint="Set it to a free one from 1024 to 65535, such as DYNAMODB_EMBEDDED_PORT=8063.",
+                id="sessions_dynamo.E011",
+            )
+        )
     for name, unit, example, id_ in (
         ("SESSION_TTL_HOURS", "hours that an idle session lives", 24, "sessions_dynamo.E005"),
         ("EVENT_TTL_HOURS", "hours that an event lives", 6, "sessions_dynamo.E006"),

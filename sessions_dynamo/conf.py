@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 T = TypeVar("T")
@@ -69,10 +70,17 @@ class Setting(Generic[T]):
         return self.derived(project) if self.derived is not None else self.default
 
     def from_environment(self, env: Any, project: Any) -> T:
-        """The value that a variable of this name (or its alias) sets; an empty one counts as unset."""
+        """The value that a variable of this name (or its alias) sets; an empty one counts as unset.
+
+        Raises ``ImproperlyConfigured`` for a text that is none of its type.
+        """
         for name in self.variables:
-            if env.str(name, default=""):
-                return env(name, cast=self.cast)  # type: ignore[no-any-return]
+            if text := env.str(name, default=""):
+                try:
+                    return env(name, cast=self.cast)  # type: ignore[no-any-return]
+                except ValueError:
+                    kind = "whole number" if self.cast is int else "number"
+                    raise ImproperlyConfigured(f"{name}={text!r} is no {kind}, and has to be one.") from None
         return self.of(project)
 
 

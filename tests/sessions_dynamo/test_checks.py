@@ -70,6 +70,13 @@ def test_the_embedded_dynamodb_is_refused(deployed: Settings) -> None:
     assert ids(check_dynamodb) == ["sessions_dynamo.E003"]
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_port_of_the_embedded_dynamodb_that_is_none_is_refused(deployed: Settings, port: int) -> None:
+    deployed.DYNAMODB_EMBEDDED_PORT = port
+
+    assert ids(check_dynamodb) == ["sessions_dynamo.E011"]
+
+
 def test_equal_table_names_are_refused(deployed: Settings) -> None:
     deployed.DYNAMODB_EVENTS_TABLE = deployed.DYNAMODB_SESSIONS_TABLE
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import environ
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from mcpsite.endpoint.conf import EndpointSettings
@@ -31,6 +32,19 @@ def from_environment(setting: Any, monkeypatch: pytest.MonkeyPatch, **variables:
 def test_a_project_that_names_nothing_has_every_default(setting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read = from_environment(setting, monkeypatch)
     assert of_project(setting) == read
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "kind"),
+    [
+        (AppSettings.DYNAMODB_EMBEDDED_PORT, "abc", "whole number"),
+        (AppSettings.MAX_EVENTS_PER_SESSION, "1.5", "whole number"),
+        (AppSettings.SESSION_TTL_HOURS, "a day", "number"),
+    ],
+)
+def test_a_number_that_is_none_is_named(setting: Any, text: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImproperlyConfigured, match=rf"^{setting.name}='{text}' is no {kind}, and has to be one\.$"):
+        from_environment(setting, monkeypatch, **{setting.name: text})
 
 
 @pytest.mark.parametrize("setting", DECLARED, ids=lambda setting: setting.name)

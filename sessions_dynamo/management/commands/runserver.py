@@ -130,6 +130,10 @@ class Command(RunserverCommand):
 
     def _refuse_taken_port(self) -> None:
         """Raise ``CommandError`` now rather than when all else is prepared."""
+        if conf.DYNAMODB_EMBEDDED and int(self.port) == conf.DYNAMODB_EMBEDDED_PORT:
+            raise CommandError(
+                f"Port {self.port} is the embedded DynamoDB's own: serve on another, or set DYNAMODB_EMBEDDED_PORT."
+            )
         try:
             # As the server will; what else is wrong with the address it says itself.
             DevelopmentServer((self.addr, int(self.port)), ipv6=self.use_ipv6).socket.close()
@@ -139,6 +143,8 @@ class Command(RunserverCommand):
                     f"Port {self.port} is taken at {self.addr}: stop the program that holds it, or serve elsewhere:"
                     f" python manage.py runserver {int(self.port) + 10}"
                 ) from exc
+        except OverflowError as exc:
+            raise CommandError(f"{self.port} is no port: give one from 1 to 65535.") from exc
 
     def _start_embedded(self) -> None:
         folder = data_folder.configured()

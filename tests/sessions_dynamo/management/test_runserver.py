@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
+from sessions_dynamo import embedded
 from tests.engines import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -365,3 +368,33 @@ def wait_for(site: Site, text: str) -> None:
     while text not in site.log:
         assert time.monotonic() < deadline, site.log
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("port", "why"),
+    [
+        ("99999", "99999 is no port: give one from 1 to 65535."),
+        ("18999", "the embedded DynamoDB's own: serve on another"),
+    ],
+)
+def test_a_port_that_cannot_be_is_said_before_anything_is_begun(settings: Settings, port: str, why: str) -> None:
+    settings.DEBUG = settings.DYNAMODB_EMBEDDED = True
+    settings.DYNAMODB_EMBEDDED_PORT = 18999
+    settings.DYNAMODB_EMBEDDED_DATA = "off"
+    with pytest.raises(CommandError, match=why):
+        call_command("runserver", f"127.0.0.1:{port}", "--noreload")
+    assert not embedded.is_running()
+
+
+def test_a_setting_that_cannot_be_read_is_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", "runserver"],
+        env={**os.environ, "DEBUG": "true", "DJANGO_SETTINGS_MODULE": "mcpsite.settings", "SESSION_TTL_HOURS": "day"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "This cannot start with its settings: SESSION_TTL_HOURS='day' is no number, and has to be one."
+    ]
