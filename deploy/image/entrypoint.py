@@ -106,7 +106,8 @@ def main(command: list[str]) -> NoReturn:
     if not command:
         raise SystemExit("No command: 'gunicorn mcpsite.asgi' serves, 'python manage.py help' has the others.")
     if named := os.environ.get(VARIABLE):
-        signal.signal(signal.SIGTERM, _stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
         _say(f"installing {named}")
         try:
             came = install(Path(named).absolute(), PACKAGES, CONSTRAINTS)

@@ -55,7 +55,8 @@ def test_without_requirements_it_becomes_the_command_at_once(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_can_be_stopped_while_it_installs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_can_be_stopped_while_it_installs(tmp_path: Path, number: signal.Signals) -> None:
     # The kernel gives a container's first process no signal that it has no handler for.
     packages, requirements = tmp_path / "packages", tmp_path / "requirements.txt"
     with socket.create_server(("127.0.0.1", 0)) as registry:
@@ -63,10 +64,11 @@ def test_it_can_be_stopped_while_it_installs(tmp_path: Path) -> None:
         process = _started(packages, "echo", "served", requirements=str(requirements))
         # pip waits for an answer now.
         asked, _ = registry.accept()
-        process.send_signal(signal.SIGTERM)
-        stdout, _ = process.communicate(timeout=60)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
         asked.close()
-    assert (process.returncode, stdout) == (128 + signal.SIGTERM, "")
+    assert (process.returncode, stdout) == (128 + number, "")
+    assert "Traceback" not in stderr
     assert list(packages.iterdir()) == []
 
 
