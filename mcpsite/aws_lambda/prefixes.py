@@ -31,19 +31,27 @@ def of_format_1(event: Mapping[str, Any]) -> tuple[str, str]:
     domain's base path, of which ``path`` has neither or the second.
     """
     context = event["requestContext"]
-    path = unquote(event.get("path") or "/")
-    whole = unquote(context.get("path") or path)
+    path = event.get("path") or "/"
+    whole = context.get("path") or path
+    # An HTTP API, which names the format, has decoded the path; a REST API has it as it came.
+    if "version" not in event:
+        path = unquote(path)
+    if whole != path:
+        whole = unquote(whole)
     resource = event.get("resource") or ""
     if not resource.startswith("/"):
         # The catch-all route of an HTTP API has no path of its own.
         return whole, _without_stage(whole, context.get("stage"))
     parameters = event.get("pathParameters") or {}
-    inner = unquote(_PARAMETER.sub(lambda match: str(parameters.get(match[1], match[0])), resource))
-    if whole.endswith("/") and not inner.endswith("/"):
-        inner += "/"
-    if inner == "/" and not whole.endswith("/"):
+    inner = _PARAMETER.sub(lambda match: str(parameters.get(match[1], match[0])), resource)
+    if not whole.rstrip("/").endswith(inner.rstrip("/")):
+        # Parameters come decoded, or not.
+        inner = unquote(inner)
+    # Slashes at the end are in no parameter.
+    inner = inner.rstrip("/") + whole[len(whole.rstrip("/")) :]
+    if not inner:
         # The stage's own URL.
-        whole += "/"
+        inner, whole = "/", f"{whole}/"
     if not whole.endswith(inner):
         inner = path
     return whole, inner
@@ -56,9 +64,12 @@ def of_format_2(event: Mapping[str, Any]) -> tuple[str, str]:
     mapping begins with is told nowhere.
     """
     context = event["requestContext"]
-    path = unquote(event.get("rawPath") or "/")
-    inner = _without_stage(path, context.get("stage"))
     domain = context.get("domainName") or ""
+    path = event.get("rawPath") or "/"
+    if ".lambda-url." in domain:
+        # As it came; an HTTP API has decoded it, though it is called raw.
+        path = unquote(path)
+    inner = _without_stage(path, context.get("stage"))
     return (path if not domain or ".execute-api." in domain else inner), inner
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from django.utils.datastructures import CaseInsensitiveMapping
 
@@ -126,7 +126,8 @@ def http_api(stage: str = "$default", domain: str = "a1b2c3.execute-api.eu-west-
     """An HTTP API, payload format 2.0; a function URL is its ``$default`` at another domain."""
 
     def event(request: Request) -> Event:
-        path = request.path
+        # An HTTP API decodes it.
+        path = request.path if ".lambda-url." in domain else unquote(request.path)
         if stage != "$default" and ".execute-api." not in domain:
             # The stage is there, and no client has it in its URL.
             path = f"/{stage}{path}"
@@ -157,7 +158,10 @@ def http_api(stage: str = "$default", domain: str = "a1b2c3.execute-api.eu-west-
 def http_api_in_format_1(request: Request) -> Event:
     """An HTTP API whose integration asks for payload format 1.0, with a catch-all route and a named stage."""
     made = rest("prod")(request)
-    return {**made, "version": "1.0", "resource": "$default", "path": request.path, "pathParameters": None}
+    path = unquote(request.path)
+    context = {**made["requestContext"], "path": path}
+    route = {"resource": "$default", "pathParameters": None}
+    return {**made, **route, "version": "1.0", "path": path, "requestContext": context}
 
 
 def alb(*, many: bool) -> Callable[[Request], Event]:

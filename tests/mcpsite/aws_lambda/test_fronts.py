@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -112,6 +112,21 @@ def test_queries_and_who_asks(front: Front, handler: Handler, monkeypatch: pytes
     assert scope["scheme"] == "https"
     assert dict(scope["headers"])[b"host"] == HOST.encode()
     assert scope["server"] == (HOST, 443)
+
+
+@each_front
+@pytest.mark.parametrize("path", ["/x%2541%20y", "/50%25", "/%C3%A4/", "/a%2Fb", "/x//"])
+def test_a_path_is_decoded_once(front: Front, handler: Handler, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append((scope["root_path"], scope["path"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(handler, "_site", site)
+    assert received(_ask(handler, front, "GET", path)).status == 204
+    assert seen == [(front.prefix, f"{front.prefix}{unquote(path)}")]
 
 
 @pytest.mark.parametrize(
