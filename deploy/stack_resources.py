@@ -15,6 +15,7 @@ Resource = dict[str, Any]
 
 NO_VALUE: Final = {"Ref": "AWS::NoValue"}
 HAS_KEY: Final = "HasTablesKey"
+LOOKS: Final = "StaffMayLook"
 
 
 def _text(text: str) -> Any:
@@ -121,17 +122,31 @@ def _managed(name: str) -> Resource:
 def inline_policies() -> list[Any]:
     """The policies of the one role of a function, which serves and runs the schedule."""
     return [
-        _inline("serve"),
-        _inline("schedule"),
-        {"Fn::If": ["MakesBackups", _inline("backup"), NO_VALUE]},
-        {"Fn::If": [HAS_KEY, _inline("kms-key"), NO_VALUE]},
+        inline_policy("serve"),
+        inline_policy("schedule"),
+        {"Fn::If": ["MakesBackups", inline_policy("backup"), NO_VALUE]},
+        {"Fn::If": [LOOKS, inline_policy("read-only"), NO_VALUE]},
+        {"Fn::If": [HAS_KEY, inline_policy("kms-key"), NO_VALUE]},
     ]
 
 
-def key_policy() -> dict[str, Any]:
-    """The properties of a policy of its own, for a role that lists statements without conditions."""
-    return _inline("kms-key")
+def staff_parameter() -> dict[str, Any]:
+    """What a function's role allows its staff pages; ``operate`` besides would be more than a role takes inline."""
+    return {
+        "StaffMay": {
+            "Type": "String",
+            "AllowedValues": ["serve", "look"],
+            "Default": "serve",
+            "Description": "What the role allows the staff pages: serve, those of sessions; look, the dashboard, tables"
+            " and backups too, without their buttons",
+        }
+    }
 
 
-def _inline(name: str) -> dict[str, Any]:
+def staff_condition() -> dict[str, Any]:
+    """The condition that the policy of these pages depends on."""
+    return {LOOKS: {"Fn::Equals": [{"Ref": "StaffMay"}, "look"]}}
+
+
+def inline_policy(name: str) -> dict[str, Any]:
     return {"PolicyName": name, "PolicyDocument": document(name, NARROWING)}

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,12 +71,12 @@ class _Dumper(yaml.SafeDumper):
 
 def parameters() -> dict[str, Any]:
     """The parameters that tables, policies, alarms and dashboard name."""
-    return stack_resources.parameters() | alarms.parameters()
+    return stack_resources.parameters() | stack_resources.staff_parameter() | alarms.parameters()
 
 
 def conditions() -> dict[str, Any]:
     """The conditions of tables, policies and alarms."""
-    return stack_resources.conditions() | alarms.conditions()
+    return stack_resources.conditions() | stack_resources.staff_condition() | alarms.conditions()
 
 
 def monitoring_resources() -> dict[str, Any]:
@@ -131,7 +132,8 @@ PARTS: Final[Sequence[Part]] = (
         tables=stack_resources.tables,
         monitoring=monitoring_resources,
         policies=_serverless_policies,
-        key_policy=stack_resources.key_policy,
+        look_policy=partial(stack_resources.inline_policy, "read-only"),
+        key_policy=partial(stack_resources.inline_policy, "kms-key"),
     ),
     *yaml_regions(
         "ecs/template.yaml",

@@ -124,7 +124,7 @@ def test_each_front_door_is_open_by_itself(resources: dict[str, Any]) -> None:
 
 def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(resources: dict[str, Any]) -> None:
     role = resources["FunctionRole"]["Properties"]
-    log, *always, of_backups, of_the_key = role["Policies"]
+    log, *always, of_backups, of_looking, of_the_key = role["Policies"]
     condition, backup, otherwise = of_backups["Fn::If"]
     assert (condition, otherwise) == ("MakesBackups", {"Ref": "AWS::NoValue"})
     allowed = {
@@ -141,8 +141,11 @@ def test_the_role_may_do_what_serving_and_the_schedules_do_and_nothing_else(reso
         for action in statement.actions
     }
     assert allowed == wanted
-    condition, kms, otherwise = of_the_key["Fn::If"]
-    assert (condition, kms["PolicyName"], otherwise) == ("HasTablesKey", "kms-key", {"Ref": "AWS::NoValue"})
+    for given, expected in ((of_looking, ("StaffMayLook", "read-only")), (of_the_key, ("HasTablesKey", "kms-key"))):
+        condition, policy, otherwise = given["Fn::If"]
+        assert (condition, policy["PolicyName"], otherwise) == (*expected, {"Ref": "AWS::NoValue"})
+    # What IAM takes of all inline policies of a role, without their blanks.
+    assert len(json.dumps(role["Policies"], separators=(",", ":"))) < 10_240
     (of_the_log,) = log["PolicyDocument"]["Statement"]
     # It makes no group: one that came back after its stack would be in the next one's way.
     assert of_the_log["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]

@@ -224,13 +224,19 @@ def test_a_version_has_its_snapshot_and_only_its_alias_is_called(packed: dict[st
     assert resources["McpServerLambdaFunctionUrl"]["DependsOn"] == name
 
 
-def test_the_role_may_use_the_tables_key_where_they_have_one(packed: dict[str, Any]) -> None:
-    policy = packed["Resources"]["TablesKeyPolicy"]
+@pytest.mark.parametrize(
+    ("logical", "condition", "name"),
+    [("LookPolicy", "StaffMayLook", "read-only"), ("TablesKeyPolicy", "HasTablesKey", "kms-key")],
+)
+def test_the_role_may_do_more_where_it_is_asked_for(
+    packed: dict[str, Any], logical: str, condition: str, name: str
+) -> None:
+    policy = packed["Resources"][logical]
 
-    assert policy["Condition"] == "HasTablesKey"
+    assert policy["Condition"] == condition
     assert policy["Properties"]["Roles"] == [{"Ref": "IamRoleLambdaExecution"}]
     allowed = [each["Action"] for each in policy["Properties"]["PolicyDocument"]["Statement"]]
-    assert allowed == [list(each.actions) for each in policies.statements("kms-key")]
+    assert allowed == [list(each.actions) for each in policies.statements(name)]
 
 
 def test_the_linter_of_cloudformation_has_no_word_to_say(packed: dict[str, Any]) -> None:
