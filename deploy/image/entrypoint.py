@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final, NoReturn
@@ -62,18 +63,23 @@ def install(requirements: Path, packages: Path, constraints: Path) -> list[str]:
 def _pip(requirements: Path, prefix: Path, constraints: Path, scratch: Path) -> None:
     # -I and no PYTHONPATH: a mounted module that is named like one that pip imports is not in its way.
     command = [sys.executable, "-I", "-m", "pip", "install", "--progress-bar", "off", "--no-warn-script-location"]
-    done = subprocess.run(  # noqa: S603
-        [*command, "--prefix", prefix, "--constraint", constraints, "--requirement", requirements.name],
-        # Where the file's relative paths begin, as when its author ran pip beside it.
-        cwd=requirements.parent,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"TMPDIR": str(scratch)},
-        # A hundred lines of what there was already, and the reason where it fails.
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    # Into a file: what pip finds there already is a hundred lines, and they are wanted only where it fails.
+    with (scratch / "output").open("w+", errors="replace") as output:
+        done = subprocess.run(  # noqa: S603
+            [*command, "--prefix", prefix, "--constraint", constraints, "--requirement", requirements.name],
+            # Where the file's relative paths begin, as when its author ran pip beside it.
+            cwd=requirements.parent,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"TMPDIR": str(scratch)},
+            stdout=output,
+            # Python looks for signals between short sleeps then. A wait without a limit can begin just after a signal
+            # came, and the signal would wait with it.
+            timeout=threading.TIMEOUT_MAX,
+            check=False,
+        )
+        output.seek(0)
+        said = output.read()
     if done.returncode:
-        sys.stderr.write(done.stdout)
+        sys.stderr.write(said)
         raise CannotStart(
             f"pip could not install {requirements}; its reason is above. Correct the file and start again. The image's"
             f" own packages stay as they are, in the versions of {constraints}: another version or source of one of"
