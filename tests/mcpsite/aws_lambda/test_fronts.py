@@ -19,6 +19,24 @@ pytestmark = pytest.mark.usefixtures("dynamodb")
 each_front = pytest.mark.parametrize("front", FRONTS, ids=str)
 
 
+@pytest.fixture
+def scopes(handler: Handler, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What reaches the site, which answers 204 to all of it."""
+    seen: list[dict[str, Any]] = []
+
+    async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(handler, "_site", site)
+    return seen
+
+
+def _places(scopes: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(scope["root_path"], scope["path"]) for scope in scopes]
+
+
 def _ask(handler: Handler, front: Front, method: str, path: str, **given: Any) -> dict[str, Any]:
     event, _ = front.ask(method, path, **given)
     return handler(event, CONTEXT)
@@ -92,17 +110,9 @@ def _hold_to_prefix(page: str, prefix: str) -> None:
 
 
 @each_front
-def test_queries_and_who_asks(front: Front, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[dict[str, Any]] = []
-
-    async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append(scope)
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    monkeypatch.setattr(handler, "_site", site)
+def test_queries_and_who_asks(front: Front, handler: Handler, scopes: list[dict[str, Any]]) -> None:
     result = _ask(handler, front, "GET", "/x?a=1&a=2&b=%C3%A4+%26")
-    scope = seen[0]
+    scope = scopes[0]
     assert received(result).status == 204
     assert (scope["root_path"], scope["path"]) == (front.prefix, f"{front.prefix}/x")
     pairs = parse_qs(scope["query_string"].decode())
@@ -116,17 +126,9 @@ def test_queries_and_who_asks(front: Front, handler: Handler, monkeypatch: pytes
 
 @each_front
 @pytest.mark.parametrize("path", ["/x%2541%20y", "/50%25", "/%C3%A4/", "/a%2Fb", "/x//"])
-def test_a_path_is_decoded_once(front: Front, handler: Handler, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    seen: list[tuple[str, str]] = []
-
-    async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append((scope["root_path"], scope["path"]))
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    monkeypatch.setattr(handler, "_site", site)
+def test_a_path_is_decoded_once(front: Front, handler: Handler, scopes: list[dict[str, Any]], path: str) -> None:
     assert received(_ask(handler, front, "GET", path)).status == 204
-    assert seen == [(front.prefix, f"{front.prefix}{unquote(path)}")]
+    assert _places(scopes) == [(front.prefix, f"{front.prefix}{unquote(path)}")]
 
 
 @pytest.mark.parametrize(
@@ -144,24 +146,16 @@ def test_a_path_is_decoded_once(front: Front, handler: Handler, monkeypatch: pyt
 def test_the_base_path_that_is_set_wins(
     settings: Settings,
     handler: Handler,
-    monkeypatch: pytest.MonkeyPatch,
+    scopes: list[dict[str, Any]],
     event: Callable[[Any], Event],
     base: str,
     placed: tuple[str, str],
     is_passed_on: bool,
 ) -> None:
     settings.MCP_BASE_PATH = base
-    seen: list[tuple[str, str]] = []
-
-    async def site(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append((scope["root_path"], scope["path"]))
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    monkeypatch.setattr(handler, "_site", site)
     front = Front("set", placed[0] if is_passed_on else "", event)
     assert received(_ask(handler, front, "GET", "/mcp")).status == 204
-    assert seen == [placed]
+    assert _places(scopes) == [placed]
 
 
 def test_a_stage_that_has_the_name_of_the_endpoint(handler: Handler, behind: Callable[[Front], Send]) -> None:
