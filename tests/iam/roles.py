@@ -30,6 +30,7 @@ SAYS_NOTHING: Final = (
     "mcpsite.lifespan",
     "mcpsite.static_files",
     "sessions_dynamo.asgi_server",
+    "sessions_dynamo.management.base",
     # What it does is told by its argument, and is more than one role's.
     "sessions_dynamo.management.commands.dynamodb_backup:Command.handle",
     "sessions_dynamo.management.commands.dynamodb_status:Command.handle",

@@ -93,12 +93,13 @@ def gunicorns(dynamodb_url: str, directory: Path, count: int, **env: str) -> Ite
 
 @contextmanager
 def runserver(directory: Path, *options: str, **env: str) -> Iterator[Server]:
-    """``manage.py runserver`` as ``make run`` starts it, with its embedded DynamoDB; its database is its own."""
+    """``manage.py runserver`` as ``make run`` starts it, with its embedded DynamoDB, of which it keeps nothing."""
     children = Children()
     port, embedded = free_ports(2)
     settings = base_environment() | {
         "DEBUG": "true",
         "DYNAMODB_EMBEDDED": "true",
+        "DYNAMODB_EMBEDDED_DATA": "off",
         "DYNAMODB_EMBEDDED_PORT": str(embedded),
         "DATABASE_URL": f"sqlite:///{directory / 'db.sqlite3'}",
         "MCP_SERVER": SERVER,

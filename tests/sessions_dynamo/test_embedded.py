@@ -114,9 +114,9 @@ def test_never_starts_without_debug(settings: Settings) -> None:
 
 
 def test_listens_on_loopback_only_and_serves_no_web_page(server: EmbeddedServer) -> None:
-    assert status(server, "/moto-api/data.json") == 200
-    assert status(server, "/moto-api/data.json", Origin="https://example.com") == 403
-    assert status(server, "/moto-api/data.json", Host="example.com") == 403
+    assert status(server, "/moto-api/config") == 201
+    assert status(server, "/moto-api/config", Origin="https://example.com") == 403
+    assert status(server, "/moto-api/config", Host="example.com") == 403
 
 
 def test_prints_no_line_a_request(dynamodb: DynamoDBClient, capfd: pytest.CaptureFixture[str]) -> None:

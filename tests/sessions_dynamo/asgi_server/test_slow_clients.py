@@ -184,8 +184,9 @@ def test_newcomers_do_not_oust_each_other(tmp_path: Path) -> None:
         for _ in range(17):
             server.connect().open_stream()
         newcomers = [server.connect() for _ in range(10)]
+        # Until all of them have come: one that is idle would make room for the next.
         for client in newcomers:
-            client.request("hello")
+            client.request("slow?3")
         statuses = sorted(client.response()[0] for client in newcomers)
         assert statuses == [200] * 3 + [503] * 7
 

@@ -101,10 +101,17 @@ def test_a_command_whose_output_nobody_reads_ends_without_a_traceback(command: s
     assert isinstance(load_command_class("sessions_dynamo", command), SessionsCommand)
 
 
-def test_a_pipe_that_is_closed_ends_a_command_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["as it ends", "at the first line"])
+def test_a_pipe_that_is_closed_ends_a_command_without_a_word(tmp_path: Path, unbuffered: str) -> None:
+    """Not with a word on the files that it has in hand, either."""
+    (tmp_path / "us-east-1.mcp-sessions.jsonl.gz").write_bytes(b"")
     reading, writing = os.pipe()
     os.close(reading)
-    env = {**os.environ, "DEBUG": "true", "DYNAMODB_EMBEDDED_DATA": str(tmp_path / "none")}
+    env = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "mcpsite.settings",
+        "DYNAMODB_EMBEDDED_DATA": str(tmp_path),
+        "PYTHONUNBUFFERED": unbuffered,
+    }
     with os.fdopen(writing, "w") as closed:
         done = subprocess.run(
             [sys.executable, ROOT / "manage.py", "embedded_reset"],
