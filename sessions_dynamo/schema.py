@@ -16,6 +16,8 @@ from enum import StrEnum
 from typing import Final, Literal
 from urllib.parse import quote
 
+from sessions_dynamo import worker_keys
+
 SHARDS: Final = 8
 """Partitions of each time index: a list page is one Query a shard."""
 
@@ -151,10 +153,14 @@ class EventKind(StrEnum):
     END = "end"
     REPLY = "reply"
     CALL = "call"
+    HOLDING = "holding"
+    CANCELLATION = "cancellation"
+    WORKER = "worker"
+    MESSAGE = "message"
+    NEWS = "news"
     BUS = "bus"
 
 
-BUS_PARTITION: Final = "#bus"
 REPLY_PREFIX: Final = "reply."
 CALL_PREFIX: Final = "call."
 STREAMS_END: Final = ":"
@@ -208,11 +214,6 @@ def reply_id(request_id: str) -> str:
     return f"{REPLY_PREFIX}{request_id}"
 
 
-def bus_id(at_ms: int | None = None) -> str:
-    """A notification for every worker."""
-    return time_ordered_id(at_ms)
-
-
 def call_id(at_ms: int) -> str:
     """A served call."""
     return f"{CALL_PREFIX}{time_ordered_id(at_ms)}"
@@ -240,13 +241,22 @@ def is_end_id(value: str) -> bool:
     return position is not None and position[1] == END_SEQUENCE
 
 
+_KINDS_OF_WORKERS: Final = {
+    worker_keys.WORKERS_PARTITION: EventKind.WORKER,
+    worker_keys.INBOXES: EventKind.MESSAGE,
+    worker_keys.NEWS_PARTITION: EventKind.NEWS,
+}
+
+
 def kind_of(session_id: str, sort_key: str) -> EventKind:
     """What the item at this key of the events table is."""
-    if session_id == BUS_PARTITION:
-        return EventKind.BUS
+    if worker_keys.is_of_workers(session_id):
+        return _KINDS_OF_WORKERS.get(worker_keys.partition_kind(session_id), EventKind.BUS)
     for prefix, kind in (
         (REPLY_PREFIX, EventKind.REPLY),
         (CALL_PREFIX, EventKind.CALL),
+        (worker_keys.HOLDING_PREFIX, EventKind.HOLDING),
+        (worker_keys.CANCELLATION_PREFIX, EventKind.CANCELLATION),
     ):
         if sort_key.startswith(prefix):
             return kind

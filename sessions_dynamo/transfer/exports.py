@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import botocore.session
 
-from sessions_dynamo import chunks, schema
+from sessions_dynamo import chunks, schema, worker_keys
 from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import SessionNotFound, boto_errors
 from sessions_dynamo.operations import boto3_driver, run
@@ -160,7 +160,7 @@ class _Export:
 
     def _events_page(self, items: Iterable[Item]) -> Iterator[str]:
         for item in items:
-            if item["session_id"]["S"] == schema.BUS_PARTITION:
+            if item["session_id"]["S"] == worker_keys.BUS_PARTITION:
                 self._tally.bus += 1
             else:
                 yield self._item("events", item)

@@ -1,3 +1,3 @@
 """What workers tell each other: leases, ends and inboxes of streams, clients' answers, and the bus."""
 
-__all__ = ["bus", "replies", "stream_operations", "streams"]
+__all__ = ["bus", "replies", "roster", "stream_operations", "streams"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.operations import Driver, Operation, ask, blocking
 from sessions_dynamo.store import queries, values
 from sessions_dynamo.store.times import ahead
@@ -35,9 +35,9 @@ class BusOperations:
 
     def publish(self, origin: str, topic: str, payload: Any) -> Operation[str]:
         """Put a notification on the bus; its id. Raises ``StorageError``."""
-        bus_id = schema.bus_id()
+        bus_id = schema.time_ordered_id()
         item = {
-            "session_id": {"S": schema.BUS_PARTITION},
+            "session_id": {"S": worker_keys.BUS_PARTITION},
             "event_id": {"S": bus_id},
             "origin": {"S": origin},
             "topic": {"S": topic},
@@ -52,7 +52,7 @@ class BusOperations:
         items = yield from queries.query_all(
             TableName=self._table,
             KeyConditionExpression="session_id = :bus AND event_id >= :since",
-            ExpressionAttributeValues={":bus": {"S": schema.BUS_PARTITION}, ":since": {"S": f"{since_ms:013d}"}},
+            ExpressionAttributeValues={":bus": {"S": worker_keys.BUS_PARTITION}, ":since": {"S": f"{since_ms:013d}"}},
             ConsistentRead=True,
         )
         return [

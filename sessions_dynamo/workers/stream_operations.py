@@ -27,6 +27,7 @@ from sessions_dynamo.store.times import ahead, is_expired
 from sessions_dynamo.workers.bus import BusOperations
 from sessions_dynamo.workers.once import ABSENT, put_if_absent
 from sessions_dynamo.workers.replies import ReplyOperations
+from sessions_dynamo.workers.roster import RosterOperations
 
 MAX_DELIVERY: Final = 30
 """Messages in one transaction: two items each and the holder's, of DynamoDB's 100."""
@@ -64,6 +65,7 @@ class StreamOperations:
         self._table = events.table
         self.replies = ReplyOperations(events.table)
         self.bus = BusOperations(events.table)
+        self.roster = RosterOperations(events.table)
 
     @classmethod
     def from_settings(cls) -> Self:

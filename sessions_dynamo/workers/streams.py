@@ -10,6 +10,7 @@ from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.events import default_store as default_events
 from sessions_dynamo.workers.bus import Bus
 from sessions_dynamo.workers.replies import Replies
+from sessions_dynamo.workers.roster import Roster
 from sessions_dynamo.workers.stream_operations import (
     MAX_DELIVERY,
     MAX_DELIVERY_BYTES,
@@ -31,6 +32,7 @@ class StreamStore:
         self.operations = StreamOperations(events.operations)
         self.replies = Replies(self.operations.replies, self.drive)
         self.bus = Bus(self.operations.bus, self.drive)
+        self.roster = Roster(self.operations.roster, self.drive)
 
     open = blocking(StreamOperations.open)
     renew = blocking(StreamOperations.renew)

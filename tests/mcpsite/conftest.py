@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from django.test import override_settings
 from pytest_django import Settings
 
-from sessions_dynamo import client, schema
+from sessions_dynamo import client, worker_keys
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.tables import setup
 from tests.engines import ENGINES, on_moto
@@ -66,7 +66,7 @@ class Wire:
         self._note(asked.action, dict(asked.parameters))
 
     def _note(self, operation: str, params: dict[str, Any]) -> None:
-        if {"S": schema.BUS_PARTITION} not in params.get("ExpressionAttributeValues", {}).values():
+        if {"S": worker_keys.BUS_PARTITION} not in params.get("ExpressionAttributeValues", {}).values():
             self.requests.append(Sent(operation, params))
 
 

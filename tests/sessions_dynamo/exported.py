@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
@@ -82,7 +82,9 @@ def contents(dynamodb: DynamoDBClient, both: Both) -> dict[str, list[Item]]:
     found = {}
     for table in both:
         keys = [key.name for key in table.schema.keys]
-        items = [item for item in raw_items(dynamodb, table.name) if item["session_id"]["S"] != schema.BUS_PARTITION]
+        items = [
+            item for item in raw_items(dynamodb, table.name) if item["session_id"]["S"] != worker_keys.BUS_PARTITION
+        ]
         items.sort(key=lambda item: [item[key]["S"] for key in keys])
         found[table.schema.purpose] = [{name: normal(value) for name, value in item.items()} for item in items]
     return found

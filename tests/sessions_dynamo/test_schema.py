@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.schema import EventKind
 
 STREAM = "1763800000000-00112233445566aa"
@@ -60,7 +60,7 @@ def test_a_sort_key_tells_the_kind_of_its_item(sort_key: str, kind: EventKind) -
 
 
 def test_everything_in_the_bus_partition_is_of_the_bus() -> None:
-    assert schema.kind_of(schema.BUS_PARTITION, schema.time_ordered_id()) is EventKind.BUS
+    assert schema.kind_of(worker_keys.BUS_PARTITION, schema.time_ordered_id()) is EventKind.BUS
 
 
 def test_a_stream_sorts_as_it_happened_between_its_lease_and_its_end() -> None:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from mcpsite.endpoint.peers.poller import Poller, Step
 from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
-from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.running import Key
 from sessions_dynamo.dataplane.loops import run
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from mcpsite.endpoint.peers.poller import Step
 from mcpsite.endpoint.streams.host import Host
-from mcpsite.endpoint.streams.poller import Step
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.workers.bus import BusItem

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from mcpsite.endpoint.peers.poller import Poller, Step
 from mcpsite.endpoint.streams.followed import Follower
 from mcpsite.endpoint.streams.host import Host, Leased
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.streams.poller import Poller, Step
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.dataplane.loops import run

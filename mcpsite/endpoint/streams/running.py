@@ -10,7 +10,7 @@ import anyio
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
-from mcpsite.endpoint.streams.poller import Poller, Step
+from mcpsite.endpoint.peers.poller import Poller, Step
 from sessions_dynamo import schema
 
 Key = tuple[str, str]

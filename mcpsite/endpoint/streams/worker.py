@@ -17,6 +17,7 @@ import anyio
 from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.peers.poller import Poller
 from mcpsite.endpoint.streams.awaited import AwaitedReplies
 from mcpsite.endpoint.streams.bus import BusReader, published_ms
 from mcpsite.endpoint.streams.channels import is_own_request_id
@@ -25,7 +26,6 @@ from mcpsite.endpoint.streams.held import HeldStreams
 from mcpsite.endpoint.streams.host import Leased
 from mcpsite.endpoint.streams.notifications import Notifications
 from mcpsite.endpoint.streams.outbox import Outbox
-from mcpsite.endpoint.streams.poller import Poller
 from mcpsite.endpoint.streams.running import Running, request_key
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
 from mcpsite.endpoint.wire.answers import encode

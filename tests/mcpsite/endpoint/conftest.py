@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sessions_dynamo import schema
+from sessions_dynamo import worker_keys
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.streams import StreamStore, default_store
@@ -32,5 +32,5 @@ def session(store: StreamStore) -> Session:
 def store(dynamodb: DynamoDBClient) -> StreamStore:
     """The store that every worker of this process uses, its bus as if it had been quiet for long."""
     store = default_store()
-    store.events.delete(schema.BUS_PARTITION)
+    store.events.delete(worker_keys.BUS_PARTITION)
     return store

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import override_settings
 
-from sessions_dynamo import client, schema
+from sessions_dynamo import client, schema, worker_keys
 from sessions_dynamo.errors import SessionNotFound, StorageUnavailable, TableMissing
 from sessions_dynamo.operations import run
 from sessions_dynamo.reading import scans
@@ -143,7 +143,7 @@ def test_the_bus_and_large_values_that_nothing_points_to_are_left_out_and_counte
     assert (tally.sessions, tally.values, tally.unused_values, tally.bus) == (2, 2, 1, 1)
     assert tally.bytes == len(export)
     assert unused.encode() not in export
-    assert schema.BUS_PARTITION.encode() not in export
+    assert worker_keys.BUS_PARTITION.encode() not in export
 
 
 def test_a_session_that_changes_while_it_is_exported_comes_with_the_values_it_points_to(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from pytest_django import Settings
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.errors import EventTooLarge, StorageUnavailable
 from sessions_dynamo.operations import Operation, Request
 from sessions_dynamo.store import event_operations
@@ -572,7 +572,7 @@ def test_a_long_bus_is_read_to_its_end(store: StreamStore) -> None:
 def test_nothing_of_the_bus_is_of_a_session(store: StreamStore) -> None:
     store.bus.publish("worker", "topic", 1)
     assert keys(store) == [item.bus_id for item in store.bus.since(0)]
-    assert store.events.since(schema.BUS_PARTITION) == []
+    assert store.events.since(worker_keys.BUS_PARTITION) == []
 
 
 # --- The engines ----------------------------------------------------------------------------------------------

@@ -27,11 +27,12 @@ from hypothesis.stateful import (
 )
 from mcp_types import ErrorData, JSONRPCError
 
-from mcpsite.endpoint.streams import followed, held, poller, standalone
+from mcpsite.endpoint.peers import poller
+from mcpsite.endpoint.streams import followed, held, standalone
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
@@ -134,7 +135,7 @@ class Streams(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         type(self).clock.seconds = time.time()
-        self.store.events.delete(schema.BUS_PARTITION)
+        self.store.events.delete(worker_keys.BUS_PARTITION)
         self.loop = asyncio.Runner()
         self.homes: list[Home] = []
         self.streams: list[Running] = []

@@ -19,7 +19,7 @@ from mcpsite.endpoint.streams.channels import RequestChannel
 from mcpsite.endpoint.streams.running import request_key
 from mcpsite.endpoint.streams.standalone import stream_id_of
 from mcpsite.endpoint.streams.worker import Worker
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.operations import Pause
@@ -76,7 +76,7 @@ def counting() -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def hear(asked: Asked) -> None:
-        is_bus = {"S": schema.BUS_PARTITION} in asked.parameters.get("ExpressionAttributeValues", {}).values()
+        is_bus = {"S": worker_keys.BUS_PARTITION} in asked.parameters.get("ExpressionAttributeValues", {}).values()
         counts["bus" if is_bus else asked.action] += 1
 
     with on_request(hear):
@@ -231,19 +231,6 @@ async def test_each_notification_is_acted_on_once(session: Session, store: Strea
         await asyncio.sleep(0.2)
         assert heard == list(range(5))
         await handler.stop()
-
-
-async def test_a_worker_whose_clock_is_behind_is_heard(
-    session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with workers(1) as [worker]:
-        await asyncio.sleep(0.1)
-        handler = await Handler(worker, session).begun()
-        await asyncio.sleep(0.1)
-        behind = schema.now_ms() - 2000
-        monkeypatch.setattr(schema, "bus_id", lambda: schema.time_ordered_id(behind))
-        store.bus.publish("behind", "ended", [session.session_id])
-        await until(lambda: handler.cancelled)
 
 
 async def test_a_busy_process_hears_no_later(session: Session, store: StreamStore) -> None:
@@ -528,7 +515,7 @@ async def test_nothing_of_it_grows_while_it_is_quiet(session: Session, store: St
             await there.send_standalone(session, "notifications/message", f'{{"n":{number}}}')
         await until(lambda: len(client.messages) == 50)
         assert here._bus._seen
-        store.events.delete(schema.BUS_PARTITION)
+        store.events.delete(worker_keys.BUS_PARTITION)
         await until(lambda: here._bus._seen == set() and leftovers(here) == {"standalone": 1})
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.errors import SessionNotFound, StorageUnavailable
 from sessions_dynamo.staff.sessions import endings
 from sessions_dynamo.store import sessions
@@ -54,7 +54,7 @@ def test_a_session_that_had_ended_is_told_of_again(dynamodb: DynamoDBClient) -> 
 @on_moto
 def test_what_can_be_no_session_is_left_alone(dynamodb: DynamoDBClient) -> None:
     streams.default_store().bus.publish(STAFF, "notification", {})
-    for session_id in (schema.BUS_PARTITION, "..", "a/b", "", "é"):
+    for session_id in (worker_keys.BUS_PARTITION, "..", "a/b", "", "é"):
         assert endings.terminate(session_id) is False
         assert endings.delete(session_id) is False
     assert bus() == [("notification", {})]
@@ -85,7 +85,7 @@ def test_a_deleted_session_leaves_nothing_but_word_of_its_end(dynamodb: DynamoDB
     kept = {item["session_id"]["S"].partition("#")[0] for item in raw_items(dynamodb, sessions.default_store().table)}
     assert kept == {"other"}
     kept = {item["session_id"]["S"] for item in raw_items(dynamodb, events.table)}
-    assert kept == {"other", schema.BUS_PARTITION}
+    assert kept == {"other", worker_keys.BUS_PARTITION}
     assert sessions.default_store().load("other", "alice").state["large"] == other.state["large"]
     assert bus() == [("ended", ["abc"])]
     assert endings.delete("abc") is False

@@ -15,7 +15,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.test import Client
 from pytest_django import Settings
 
-from sessions_dynamo import client, schema
+from sessions_dynamo import client, worker_keys
 from sessions_dynamo.errors import StorageUnavailable
 from sessions_dynamo.operations import run
 from sessions_dynamo.reading import session_list
@@ -536,7 +536,7 @@ def test_an_action_returns_to_the_list_and_nowhere_else(dynamodb: DynamoDBClient
 
 
 @on_moto
-@pytest.mark.parametrize("session_id", [schema.BUS_PARTITION, "..", "<script>alert(1)</script>"])
+@pytest.mark.parametrize("session_id", [worker_keys.BUS_PARTITION, "..", "<script>alert(1)</script>"])
 def test_what_is_no_sessions_id_harms_nothing(dynamodb: DynamoDBClient, operator: Client, session_id: str) -> None:
     streams.default_store().bus.publish("worker", "notification", {})
     assert "<script>alert" not in operator.post(DELETE, {"session": session_id}).text

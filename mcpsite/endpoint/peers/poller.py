@@ -8,12 +8,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from mcpsite.endpoint.streams.host import Host
 from sessions_dynamo.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 Step = Callable[[], Awaitable[Any]]
+
+
+class Paced(Protocol):
+    """What the poller needs of its process."""
+
+    poll_seconds: float
 
 
 class Attended(Protocol):
@@ -34,7 +39,7 @@ class Attended(Protocol):
 class Poller:
     """Begins steps on the event loop, each unless it is still under way from before."""
 
-    def __init__(self, host: Host, wake: Callable[[], None]) -> None:
+    def __init__(self, host: Paced, wake: Callable[[], None]) -> None:
         """``wake`` is called when something begins to wait after a time when nothing did and nothing was polled."""
         self._host = host
         self._wake = wake
