@@ -87,6 +87,11 @@ def asking_worker(question: str) -> str | None:
     return name[:12] if is_question_id(question) and _check(name) == check else None
 
 
+def answer_id(session_id: str, question: str) -> str:
+    """Where a question's first answer waits in its worker's inbox: of this session, as others may guess at ids."""
+    return f"answer.{question}.{_digest(session_id)}"
+
+
 def _check(name: str) -> str:
     return f"{zlib.crc32(name.encode()) & 0xFFFF:04x}"
 

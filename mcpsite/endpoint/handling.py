@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -21,6 +22,8 @@ class Answering(Protocol):
     """What takes the messages of one answer, the reply last."""
 
     async def open(self) -> bool: ...
+
+    def serve(self, cancel: Callable[[], None]) -> None: ...
 
     async def finish(self, reply: Reply, body: str) -> None: ...
 
@@ -126,8 +129,10 @@ class _Call:
     async def _reply(self, *, is_durable: bool) -> Reply:
         own = self._exchange.request.stored
         key = (own.session_id, self._message.id) if own is not None else ("", secrets.token_hex(8))
+        seen = own.cancellations if own is not None else 0
         reply: Reply | None = None
-        with self._serving.worker.running(*key, self._outbox.close):
+        with self._serving.worker.running(*key, self._outbox.close, seen) as scope:
+            self._answer.serve(scope.cancel)
             if is_durable:
                 await self._answer.open()
             reply = await kernel.serve_request(self._exchange, self._message)

@@ -105,8 +105,8 @@ async def delete(request: HttpRequest) -> HttpResponseBase:
     if not session_id:
         return _missing_session()
     serving = await current_loop()
-    await run(default_operations().terminate(session_id, principal_of(request)))
-    await serving.worker.end_session(session_id)
+    created_at = await run(default_operations().terminate(session_id, principal_of(request)))
+    await serving.worker.end_session(session_id, created_at)
     return HttpResponse(status=HTTPStatus.OK)
 
 
@@ -146,10 +146,10 @@ async def _serve_request(
     outbox = Outbox(
         lambda: worker.clients.discard(outbox), sse.farewell(connection.protocol_version, conf.STREAM_RETRY_MS)
     )
-    answer = OwnedStream(worker, session.session_id, message.id, connection.protocol_version, outbox)
+    answer = OwnedStream(worker, session, message.id, connection.protocol_version, outbox)
 
     async def close_standalone() -> None:
-        await worker.close_standalone(session.session_id)
+        await worker.close_standalone(session)
 
     exchange = kernel.Exchange(
         serving.server,
@@ -172,7 +172,7 @@ async def _take_notification(
     if message.method == "notifications/cancelled":
         request_id = cancelled_request_id_from_params(message.params)
         if request_id is not None:
-            await worker.cancel(session.session_id, request_id)
+            await worker.cancel(session, request_id)
         return
     served = ServedRequest(request, session.principal, default_operations(), session)
     connection = kernel.legacy_connection(

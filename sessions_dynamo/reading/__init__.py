@@ -10,6 +10,7 @@ __all__ = [
     "session_filters",
     "session_list",
     "session_status",
+    "stored",
     "tails",
     "timeline",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class Event:
     data: str
     timestamp: datetime
     retry: int | None = None
+    last: int | None = field(default=None, compare=False)
+    """Of a stream's end: the sequence of the event before it, -1 without one. What has a higher one lies behind it."""
 
     @property
     def event_id(self) -> str:
@@ -77,6 +79,8 @@ def encode(event: Event, ttl: Item) -> tuple[Item, list[Item]]:
     }
     if event.retry is not None:
         item["retry"] = {"N": str(event.retry)}
+    if event.last is not None:
+        item["last"] = {"N": str(event.last)}
     if len(texts) > 1:
         item["parts"] = {"N": str(len(texts) - 1)}
     return item, [
@@ -125,4 +129,45 @@ def whole(items: Sequence[Item]) -> Iterator[Event]:
         data="".join(item["data"]["S"] for item in (first, *(by_key[key] for key in keys))),
         timestamp=from_ms(int(first["timestamp"]["N"])),
         retry=int(first["retry"]["N"]) if "retry" in first else None,
+        last=int(first["last"]["N"]) if "last" in first else None,
     )
+
+
+def before_their_end(events: Sequence[Event]) -> list[Event]:
+    """Events without those that lie behind their stream's end, where that is among them.
+
+    An owner that stood still for longer than its lease may have put them down when others had ended its stream.
+    """
+    last = {event.stream_id: event.last for event in events if event.last is not None}
+    if not last:
+        return list(events)
+    return [
+        event
+        for event in events
+        if event.sequence == schema.END_SEQUENCE or event.sequence <= last.get(event.stream_id, event.sequence)
+    ]
+
+
+def by_time(session_id: str, items: Iterable[Item]) -> tuple[dict[tuple[int, str], list[str]], list[str]]:
+    """The keys of each event and its parts, by the event's time and key; and those that lie behind a stream's end."""
+    found: dict[tuple[int, str], list[str]] = {}
+    last: dict[str, int] = {}
+    keys: list[str] = []
+    for item in items:
+        key = item["event_id"]["S"]
+        kind = schema.kind_of(session_id, key)
+        if kind in EVENT_KINDS:
+            keys = found[int(item["timestamp"]["N"]), key] = [key]
+            if "last" in item:
+                last[key.removesuffix(".~")] = int(item["last"]["N"])
+        elif kind is EventKind.PART and keys and key.startswith(f"{keys[0]}."):
+            keys.append(key)
+    if not last:
+        return found, []
+    behind = [
+        event
+        for event in found
+        if (place := schema.parse_event_id(event[1]))
+        and schema.END_SEQUENCE > place[1] > last.get(place[0], schema.END_SEQUENCE)
+    ]
+    return found, [key for event in behind for key in found.pop(event)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, Self
@@ -20,21 +19,13 @@ from sessions_dynamo.errors import StorageError
 from sessions_dynamo.operations import Operation
 from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store import batches, queries
-from sessions_dynamo.store.event_items import EVENT_KINDS, Event, Item, encode, join, whole
+from sessions_dynamo.store.event_items import EVENT_KINDS, Event, Item, before_their_end, by_time, encode, join, whole
 from sessions_dynamo.store.times import seconds
 
 logger = logging.getLogger(__name__)
 
 TRIM_SHARE: Final = 10
 """A session's events are trimmed once in ``max_events / TRIM_SHARE`` events, on average."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """What the index tells of one session's items: since when there are any (ms), and how many are events."""
-
-    since: int
-    events: int = 0
 
 
 class EventOperations:
@@ -103,7 +94,7 @@ class EventOperations:
                 elif kind in EVENT_KINDS:
                     events += whole([item, *parts])
                     parts = []
-            return events[:limit]
+            return before_their_end(events)[:limit]
 
         items = yield from self._query(
             session_id,
@@ -121,11 +112,24 @@ class EventOperations:
             return None
         return next(join((yield from self._query(session_id, event_id, f"{event_id}.:"))), None)
 
+    def newest(self, session_id: str, stream_id: str) -> Operation[int]:
+        """The sequence of a stream's newest event, its end apart; -1 without one. One request."""
+        first, last = schema.event_id(stream_id, 0), schema.end_id(stream_id)
+        items = yield from self._query(
+            session_id,
+            first,
+            last,
+            newest_first=True,
+            keys_only=True,
+            page=10,
+            enough=lambda items: any(_is_of_sequence(item) for item in items),
+        )
+        return next((_sequence(item) for item in items if _is_of_sequence(item)), -1)
+
     def count(self, session_id: str) -> Operation[int]:
-        """How many events the session has stored."""
-        query = self._between(session_id, "0", schema.STREAMS_END)
-        query["FilterExpression"] += " AND attribute_exists(event_type)"
-        return (yield from queries.count_all(**query))
+        """How many events the session has stored; what lies behind a stream's end is none."""
+        items = yield from self._query(session_id, "0", schema.STREAMS_END, keys_only=True)
+        return len(by_time(session_id, items)[0])
 
     def delete_before(self, session_id: str, event_id: str) -> Operation[int]:
         """Delete the session's events that sort before an id; how many there were."""
@@ -141,18 +145,11 @@ class EventOperations:
         By their own time, not by their stream's: a standalone stream is as old as its session. Where the end of a
         stream goes its lease goes too, so that nobody takes the stream for one whose worker died.
         """
-        keys_by_event: dict[tuple[int, str], list[str]] = {}
-        keys: list[str] = []
-        for item in (yield from self._query(session_id, "0", schema.STREAMS_END, keys_only=True)):
-            key = item["event_id"]["S"]
-            kind = schema.kind_of(session_id, key)
-            if kind in EVENT_KINDS:
-                keys = keys_by_event[int(item["timestamp"]["N"]), key] = [key]
-            elif kind is EventKind.PART and keys and key.startswith(f"{keys[0]}."):
-                keys.append(key)
+        items = yield from self._query(session_id, "0", schema.STREAMS_END, keys_only=True)
+        keys_by_event, behind = by_time(session_id, items)
         oldest = sorted(keys_by_event)[: -self.max_events]
         ended = [key.removesuffix(".~") for _, key in oldest if schema.kind_of(session_id, key) is EventKind.END]
-        yield from self._delete(session_id, [key for event in oldest for key in keys_by_event[event]])
+        yield from self._delete(session_id, [key for event in oldest for key in keys_by_event[event]] + behind)
         yield from self._delete(session_id, [schema.lease_id(stream_id) for stream_id in ended])
         return len(oldest)
 
@@ -186,29 +183,6 @@ class EventOperations:
     def item_keys(self, session_id: str) -> Operation[list[Item]]:
         """The key of every item that the session has, of every kind: what ``delete`` would delete."""
         return (yield from queries.query_all(**self._keys(session_id)))
-
-    def stored_by_session(self, shard: str) -> Operation[dict[str, Stored]]:
-        """What one index shard's sessions have stored, by session, with what has expired and is not deleted yet.
-
-        By one Query of the index, keys only and eventually consistent: no item is read.
-        """
-        index = schema.TIMESTAMP_INDEX
-        found: dict[str, Stored] = {}
-        query: queries.Query | None = {
-            "TableName": self.table,
-            "IndexName": index.name,
-            "KeyConditionExpression": "#shard = :shard",
-            "ExpressionAttributeNames": {"#shard": index.partition.name},
-            "ExpressionAttributeValues": {":shard": {"S": shard}},
-        }
-        while query is not None:
-            page = yield from queries.query_page(query)
-            for row in page.items:
-                session_id, key = row["session_id"]["S"], row["event_id"]["S"]
-                stored = found.setdefault(session_id, Stored(int(row[index.sort.name]["N"])))
-                stored.events += schema.kind_of(session_id, key) in EVENT_KINDS
-            query = page.following
-        return found
 
     # --- Inside -----------------------------------------------------------------------------------------------
 
@@ -262,20 +236,20 @@ class EventOperations:
             return []
         query = self._between(session_id, first, last) | {"ScanIndexForward": not newest_first}
         if keys_only:
-            query["ProjectionExpression"] = "session_id, event_id, #timestamp"
-            query["ExpressionAttributeNames"] |= {"#timestamp": "timestamp"}
+            query["ProjectionExpression"] = "session_id, event_id, #timestamp, #last"
+            query["ExpressionAttributeNames"] |= {"#timestamp": "timestamp", "#last": "last"}
         if page is not None:
             query["Limit"] = page
         return (yield from queries.query_all(enough=enough, **query))
 
     def _read(self, session_id: str, first: str, last: str, *, limit: int | None) -> Operation[list[Event]]:
         if limit is None:
-            return list(join((yield from self._query(session_id, first, last))))
+            return before_their_end(list(join((yield from self._query(session_id, first, last)))))
         # One item more than events wanted: the last event is whole when the next item is another's.
         items = yield from self._query(
             session_id, first, last, page=limit + 1, enough=lambda items: len(list(join(items))) >= limit
         )
-        return list(join(items))[:limit]
+        return before_their_end(list(join(items))[:limit])
 
     def _delete(self, session_id: str, keys: Iterable[str]) -> Operation[int]:
         keys = list(keys)
@@ -294,6 +268,15 @@ def default_operations() -> EventOperations:
 def _is_event(session_id: str, key: str) -> bool:
     """Whether an item is an event or part of one; a lease and what waits behind it outlive the events."""
     return schema.kind_of(session_id, key) in {*EVENT_KINDS, EventKind.PART}
+
+
+def _sequence(item: Item) -> int:
+    place = schema.parse_event_id(item["event_id"]["S"])
+    return -1 if place is None else place[1]
+
+
+def _is_of_sequence(item: Item) -> bool:
+    return 0 <= _sequence(item) < schema.END_SEQUENCE
 
 
 forget_on_change(default_operations.cache_clear, "DYNAMODB_", "AWS_", "EVENT_TTL_HOURS", "MAX_EVENTS_")

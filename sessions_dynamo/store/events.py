@@ -59,7 +59,7 @@ class EventStore:
     get = blocking(EventOperations.get)
     count = blocking(EventOperations.count)
     item_keys = blocking(EventOperations.item_keys)
-    stored_by_session = blocking(EventOperations.stored_by_session)
+    newest = blocking(EventOperations.newest)
 
     delete_before = blocking(EventOperations.delete_before)
     trim = blocking(EventOperations.trim)

@@ -1,20 +1,117 @@
-"""The conditions of writes to a session, that it is live and the caller's, and the error of a false one."""
+"""Every update expression on a session, its conditions, that it is live and the caller's, and a false one's error."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from sessions_dynamo import schema
-from sessions_dynamo.errors import SessionNotFound, StorageError
+from sessions_dynamo.errors import SessionNotFound, StateConflict, StorageError
 from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import session_items
-from sessions_dynamo.store.session_items import Attributes, Update
-from sessions_dynamo.store.state import Changes, changed_meanwhile
+from sessions_dynamo.store.session_items import Attributes
+from sessions_dynamo.store.state import Changes, Entry, Spilled, changed_meanwhile
 from sessions_dynamo.store.times import seconds
+
+
+class Update:
+    """An update expression in the making: plain attributes, one counter, or members of a string set."""
+
+    changes: Changes = Changes()
+    lapsed: str | None = None
+
+    def __init__(
+        self,
+        attributes: Attributes,
+        *,
+        counter: tuple[str, int] | None = None,
+        add: Attributes | None = None,
+        delete: Attributes | None = None,
+    ) -> None:
+        self.attributes = attributes
+        self.names: dict[str, str] = {}
+        self.values: Attributes = {}
+        self.conditions: list[str] = []
+        self._set: list[str] = []
+        self._remove: list[str] = []
+        self._members: list[str] = []
+        for number, (name, value) in enumerate(attributes.items()):
+            self.names[f"#a{number}"] = name
+            self.values[f":a{number}"] = value
+            self._set.append(f"#a{number} = :a{number}")
+        if counter is not None:
+            name, by = counter
+            self.names |= {"#counters": "counters", "#counter": name}
+            self.values |= {":by": {"N": str(by)}, ":zero": {"N": "0"}}
+            self._set.append("#counters.#counter = if_not_exists(#counters.#counter, :zero) + :by")
+        for verb, members in (("ADD", add), ("DELETE", delete)):
+            for name, value in (members or {}).items():
+                self.names["#members"], self.values[":members"] = name, value
+                self._members.append(f"{verb} #members :members")
+
+    def unless_lapsed(self, stream_id: str) -> None:
+        """Change nothing for a call whose stream was ended by others: its client was told that it failed."""
+        self.lapsed = stream_id
+        self.values[":stream"] = {"S": stream_id}
+        self.conditions.append(f"NOT contains({session_items.LAPSED}, :stream)")
+
+    @property
+    def expression(self) -> str:
+        clauses = [f"SET {', '.join(self._set)}"] if self._set else []
+        if self._remove:
+            clauses.append(f"REMOVE {', '.join(self._remove)}")
+        return " ".join([*clauses, *self._members])
+
+
+class StateUpdate(Update):
+    """One unit of state changes: each key's own entry, conditional on what was read."""
+
+    def __init__(
+        self, attributes: Attributes, changes: Changes, written: Mapping[str, Entry], stored: Mapping[str, Entry]
+    ) -> None:
+        super().__init__({**attributes, session_items.LAST_SAVE: {"S": secrets.token_hex(8)}})
+        self.changes = changes
+        self.names["#state"] = "state"
+        for number, key in enumerate(changes.keys):
+            path = f"#state.#k{number}"
+            self.names[f"#k{number}"] = key
+            if key in written:
+                self.values[f":k{number}"] = session_items.encode_entry(written[key])
+                self._set.append(f"{path} = :k{number}")
+            else:
+                self._remove.append(path)
+            if key in changes.expected:
+                self._expect(number, path, changes.expected[key])
+        added = sum(1 for key in changes.texts if key not in stored)
+        if added:
+            # Judged on the item itself, so that keys added by calls on other workers count too. A key makes room for
+            # another only if this update is conditional on its being there.
+            freed = sum(1 for key in changes.removed if changes.expected.get(key) is not None)
+            self.values[":room"] = {"N": str(session_items.MAX_KEYS - added + freed)}
+            self.conditions.append("size(#state) <= :room")
+
+    def _expect(self, number: int, path: str, entry: Entry | None) -> None:
+        if entry is None:
+            self.conditions.append(f"attribute_not_exists({path})")
+        elif isinstance(entry, Spilled):
+            # Its ttl may have moved since; its key is never used for another value.
+            self.values[f":r{number}"] = {"S": entry.item_id}
+            self.conditions.append(f"{path}.item_id = :r{number}")
+        else:
+            self.values[f":r{number}"] = {"S": entry}
+            self.conditions.append(f"{path} = :r{number}")
+
+
+def is_made_by(item: Attributes, update: Update) -> bool:
+    """Whether an item is as this save has left it."""
+    return (
+        session_items.LAST_SAVE in update.attributes
+        and item.get(session_items.LAST_SAVE) == update.attributes[session_items.LAST_SAVE]
+    )
 
 
 def update_live(
@@ -23,9 +120,9 @@ def update_live(
     principal: str | None,
     update: Update,
     *,
-    returning: bool = False,
+    returning: str = "NONE",
 ) -> Operation[Attributes]:
-    """Update a live session, unless ``principal`` is ``None`` that principal's; with ``returning`` the new attributes.
+    """Update a live session, unless ``principal`` is ``None`` that principal's; its attributes as ``returning`` asks.
 
     Raises ``SessionNotFound``, ``StateConflict`` or ``StateTooLarge``; then nothing is changed.
 
@@ -49,15 +146,38 @@ def update_live(
             ConditionExpression=" AND ".join([*live, *update.conditions]),
             ExpressionAttributeNames={**update.names, "#ttl": schema.TTL_ATTRIBUTE},
             ExpressionAttributeValues=bound,
-            ReturnValues="UPDATED_NEW" if returning else "NONE",
+            ReturnValues=returning,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except ClientError as exc:
         item: Attributes = exc.response.get("Item") or {}  # type: ignore[assignment]
-        if session_items.is_made_by(item, update):
+        if is_made_by(item, update):
             return {}
-        raise _why_refused(session_id, principal, update.changes, item) from exc
+        raise _why_refused(session_id, principal, update, item) from exc
     return dict(answer.get("Attributes", {}))
+
+
+def count_cancellation(table: str, session_id: str, principal: str) -> Operation[int]:
+    """Count one cancellation of a request of a live session; how many there are with it. Raises ``SessionNotFound``."""
+    update = Update({}, add={session_items.CANCELLATIONS: {"N": "1"}})
+    new = yield from update_live(table, session_id, principal, update, returning="UPDATED_NEW")
+    return int(new[session_items.CANCELLATIONS]["N"])
+
+
+def lapse(table: str, session_id: str, stream_id: str) -> Operation[None]:
+    """Let no call of a stream change its session any more; nothing is done where there is no session."""
+    try:
+        yield from ask(
+            table,
+            "UpdateItem",
+            Key={"session_id": {"S": session_id}},
+            UpdateExpression="ADD #lapsed :stream",
+            ConditionExpression="attribute_exists(session_id)",
+            ExpressionAttributeNames={"#lapsed": session_items.LAPSED},
+            ExpressionAttributeValues={":stream": {"SS": [stream_id]}},
+        )
+    except ClientError:
+        return
 
 
 def may_begin(session_id: str) -> str:
@@ -94,12 +214,16 @@ def beginning(session_id: str) -> Attributes:
     return {session_items.LAST_SAVE: {"S": secrets.token_hex(8)}} if own else {}
 
 
-def _why_refused(session_id: str, principal: str | None, changes: Changes, item: Any) -> StorageError:
+def _why_refused(session_id: str, principal: str | None, update: Update, item: Attributes) -> StorageError:
     """The error for a false condition, told from the item as it stood."""
     session = session_items.decode(item) if item else None
     if session is None or not session.is_live or (principal is not None and session.principal != principal):
         return not_found(session_id)
-    if stale := session_items.stale_keys(changes, session.state.entries):
+    if update.lapsed in item.get(session_items.LAPSED, {}).get("SS", ()):
+        return StateConflict(
+            "This call's process stood still for so long that its client was told that it failed: nothing was saved."
+        )
+    if stale := session_items.stale_keys(update.changes, session.state.entries):
         return changed_meanwhile(stale)
     return session_items.too_many_keys()
 

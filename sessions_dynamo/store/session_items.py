@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,10 @@ ACTIVITY_RESOLUTION: Final = timedelta(minutes=1)
 
 LAST_SAVE: Final = "last_save"
 """A name that each save of a state draws for itself, or it could not be told from another that does the same."""
+CANCELLATIONS: Final = "cancellations"
+"""How many of the session's requests were cancelled: a call knows by it which came before it began."""
+LAPSED: Final = "lapsed"
+"""Streams that others ended because their worker's lease had lapsed: no call of theirs changes the session any more."""
 
 Attributes = dict[str, Any]
 """DynamoDB's typed attributes by name, such as ``{"ttl": {"N": "1"}}``."""
@@ -53,6 +56,9 @@ class Session:
     """Resource URIs that the client subscribed to (``resources/subscribe``)."""
     counters: dict[str, int] = field(default_factory=dict)
     state: State = field(default_factory=State)
+    cancellations: int = 0
+    stream_id: str | None = None
+    """Not stored: the stream of the call that works on it. Once that has lapsed the call saves nothing."""
 
     @property
     def is_live(self) -> bool:
@@ -94,7 +100,7 @@ def encode(session: Session, entries: Mapping[str, Entry]) -> Attributes:
         "created_at": {"N": str(to_ms(session.created_at))},
         "last_activity": {"N": str(to_ms(session.last_activity))},
         schema.TTL_ATTRIBUTE: seconds(session.expires_at),
-        "state": {"M": {key: _encode_entry(entry) for key, entry in entries.items()}},
+        "state": {"M": {key: encode_entry(entry) for key, entry in entries.items()}},
         "counters": {"M": {}},
     }
     if session.principal:
@@ -135,10 +141,11 @@ def decode(item: Attributes, fetch: Fetch = refuse) -> Session:
         subscriptions=frozenset(item.get("subscriptions", {}).get("SS", ())),
         counters={name: int(value["N"]) for name, value in item.get("counters", {}).get("M", {}).items()},
         state=State(decode_entries(item), fetch),
+        cancellations=int(item.get(CANCELLATIONS, {}).get("N", 0)),
     )
 
 
-def _encode_entry(entry: Entry) -> Attributes:
+def encode_entry(entry: Entry) -> Attributes:
     if isinstance(entry, str):
         return {"S": entry}
     return {
@@ -162,92 +169,6 @@ def decode_entries(item: Attributes) -> dict[str, Entry]:
                 spilled["item_id"]["S"], int(spilled["size"]["N"]), int(spilled[schema.TTL_ATTRIBUTE]["N"])
             )
     return entries
-
-
-class Update:
-    """An update expression in the making: plain attributes, one counter, or members of a string set."""
-
-    changes: Changes = Changes()
-
-    def __init__(
-        self,
-        attributes: Attributes,
-        *,
-        counter: tuple[str, int] | None = None,
-        add: Attributes | None = None,
-        delete: Attributes | None = None,
-    ) -> None:
-        self.attributes = attributes
-        self.names: dict[str, str] = {}
-        self.values: Attributes = {}
-        self.conditions: list[str] = []
-        self._set: list[str] = []
-        self._remove: list[str] = []
-        self._members: list[str] = []
-        for number, (name, value) in enumerate(attributes.items()):
-            self.names[f"#a{number}"] = name
-            self.values[f":a{number}"] = value
-            self._set.append(f"#a{number} = :a{number}")
-        if counter is not None:
-            name, by = counter
-            self.names |= {"#counters": "counters", "#counter": name}
-            self.values |= {":by": {"N": str(by)}, ":zero": {"N": "0"}}
-            self._set.append("#counters.#counter = if_not_exists(#counters.#counter, :zero) + :by")
-        for verb, members in (("ADD", add), ("DELETE", delete)):
-            for name, value in (members or {}).items():
-                self.names["#members"], self.values[":members"] = name, value
-                self._members.append(f"{verb} #members :members")
-
-    @property
-    def expression(self) -> str:
-        clauses = [f"SET {', '.join(self._set)}"] if self._set else []
-        if self._remove:
-            clauses.append(f"REMOVE {', '.join(self._remove)}")
-        return " ".join([*clauses, *self._members])
-
-
-class StateUpdate(Update):
-    """One unit of state changes: each key's own entry, conditional on what was read."""
-
-    def __init__(
-        self, attributes: Attributes, changes: Changes, written: Mapping[str, Entry], stored: Mapping[str, Entry]
-    ) -> None:
-        super().__init__({**attributes, LAST_SAVE: {"S": secrets.token_hex(8)}})
-        self.changes = changes
-        self.names["#state"] = "state"
-        for number, key in enumerate(changes.keys):
-            path = f"#state.#k{number}"
-            self.names[f"#k{number}"] = key
-            if key in written:
-                self.values[f":k{number}"] = _encode_entry(written[key])
-                self._set.append(f"{path} = :k{number}")
-            else:
-                self._remove.append(path)
-            if key in changes.expected:
-                self._expect(number, path, changes.expected[key])
-        added = sum(1 for key in changes.texts if key not in stored)
-        if added:
-            # Judged on the item itself, so that keys added by calls on other workers count too. A key makes room for
-            # another only if this update is conditional on its being there.
-            freed = sum(1 for key in changes.removed if changes.expected.get(key) is not None)
-            self.values[":room"] = {"N": str(MAX_KEYS - added + freed)}
-            self.conditions.append("size(#state) <= :room")
-
-    def _expect(self, number: int, path: str, entry: Entry | None) -> None:
-        if entry is None:
-            self.conditions.append(f"attribute_not_exists({path})")
-        elif isinstance(entry, Spilled):
-            # Its ttl may have moved since; its key is never used for another value.
-            self.values[f":r{number}"] = {"S": entry.item_id}
-            self.conditions.append(f"{path}.item_id = :r{number}")
-        else:
-            self.values[f":r{number}"] = {"S": entry}
-            self.conditions.append(f"{path} = :r{number}")
-
-
-def is_made_by(item: Attributes, update: Update) -> bool:
-    """Whether an item is as this save has left it."""
-    return LAST_SAVE in update.attributes and item.get(LAST_SAVE) == update.attributes[LAST_SAVE]
 
 
 def stale_keys(changes: Changes, stored: Mapping[str, Entry]) -> list[str]:

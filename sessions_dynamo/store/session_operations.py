@@ -20,10 +20,9 @@ from sessions_dynamo.operations import Operation, ask
 from sessions_dynamo.store import batches, session_items, times, values
 from sessions_dynamo.store.global_state import RegionEntries
 from sessions_dynamo.store.large_values import LargeValues
-from sessions_dynamo.store.live_update import beginning, may_begin, not_found, update_live
-from sessions_dynamo.store.session_items import Attributes, Session, StateUpdate, Update
+from sessions_dynamo.store.live_update import StateUpdate, Update, beginning, may_begin, not_found, update_live
+from sessions_dynamo.store.session_items import Attributes, Session
 from sessions_dynamo.store.state import Fetch, Spilled, State, refuse
-from sessions_dynamo.store.times import seconds
 
 
 class SessionOperations:
@@ -46,8 +45,6 @@ class SessionOperations:
             session_ttl=timedelta(hours=conf.SESSION_TTL_HOURS),
             terminated_ttl=timedelta(hours=min(conf.SESSION_TTL_HOURS, conf.EVENT_TTL_HOURS)),
         )
-
-    # --- Begin and read ---------------------------------------------------------------------------------------
 
     def create(
         self,
@@ -74,7 +71,7 @@ class SessionOperations:
             session_id=session_id,
             created_at=times.from_ms(times.to_ms(now)),
             last_activity=session_items.floor(now),
-            expires_at=times.from_seconds(seconds(now + self.session_ttl)),
+            expires_at=times.from_seconds(times.seconds(now + self.session_ttl)),
             principal=principal,
             protocol_version=protocol_version,
             client_params_text=None if client_params is None else values.dumps(client_params),
@@ -89,7 +86,7 @@ class SessionOperations:
                 Item=item,
                 ConditionExpression=may_begin(session_id),
                 ExpressionAttributeNames={"#ttl": schema.TTL_ATTRIBUTE},
-                ExpressionAttributeValues={":now": seconds(now)},
+                ExpressionAttributeValues={":now": times.seconds(now)},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as exc:
@@ -198,14 +195,16 @@ class SessionOperations:
         """
         values.check_key(name)
         values.check_count(by)
-        new = yield from self._update(session, Update(self._activity(session), counter=(name, by)), returning=True)
+        new = yield from self._update(
+            session, Update(self._activity(session), counter=(name, by)), returning="UPDATED_NEW"
+        )
         session.counters[name] = int(new["counters"]["M"][name]["N"])
         return session.counters[name]
 
     # --- End --------------------------------------------------------------------------------------------------
 
-    def terminate(self, session_id: str, principal: str | None = None) -> Operation[None]:
-        """End a live session: gone for clients, still readable by staff until its shortened ``ttl``.
+    def terminate(self, session_id: str, principal: str | None = None) -> Operation[datetime | None]:
+        """End a live session: gone for clients, still readable by staff until its shortened ``ttl``; since when it was.
 
         ``principal`` restricts it to that principal's session; ``None`` is for staff. Raises ``SessionNotFound``.
         """
@@ -214,10 +213,11 @@ class SessionOperations:
         now = datetime.now(UTC)
         ended = {
             "terminated_at": {"N": str(times.to_ms(now))},
-            schema.TTL_ATTRIBUTE: seconds(now + self.terminated_ttl),
+            schema.TTL_ATTRIBUTE: times.seconds(now + self.terminated_ttl),
         }
-        yield from update_live(self.table, session_id, principal, Update(ended))
+        item = yield from update_live(self.table, session_id, principal, Update(ended), returning="ALL_NEW")
         metrics.count("SessionTerminated")
+        return times.from_ms(int(item["created_at"]["N"])) if item else None
 
     def delete(self, session_id: str) -> Operation[bool]:
         """Delete a session's item, live or not, and its large values; whether there was one.
@@ -239,7 +239,7 @@ class SessionOperations:
         The condition is judged on the item itself: the indexes may be behind a client that just came back.
         """
         condition = "#ttl <= :now"
-        bound = {":now": seconds(now)}
+        bound = {":now": times.seconds(now)}
         if idle_since is not None:
             condition += " OR last_activity < :idle"
             bound[":idle"] = {"N": str(times.to_ms(idle_since))}
@@ -278,10 +278,12 @@ class SessionOperations:
         now = datetime.now(UTC)
         return {
             "last_activity": {"N": str(times.to_ms(max(session_items.floor(now), session.last_activity)))},
-            schema.TTL_ATTRIBUTE: seconds(now + self.session_ttl),
+            schema.TTL_ATTRIBUTE: times.seconds(now + self.session_ttl),
         }
 
-    def _update(self, session: Session, update: Update, *, returning: bool = False) -> Operation[Attributes]:
+    def _update(self, session: Session, update: Update, returning: str = "NONE") -> Operation[Attributes]:
+        if session.stream_id is not None:
+            update.unless_lapsed(session.stream_id)
         new = yield from update_live(self.table, session.session_id, session.principal, update, returning=returning)
         session.last_activity = times.from_ms(int(update.attributes["last_activity"]["N"]))
         session.expires_at = times.from_seconds(update.attributes[schema.TTL_ATTRIBUTE])

@@ -20,6 +20,7 @@ from sessions_dynamo import chunks, schema
 from sessions_dynamo.reading.index_pages import SHARDS
 from sessions_dynamo.reading.item_kinds import SessionsKind
 from sessions_dynamo.reading.session_list import SessionList
+from sessions_dynamo.reading.stored import stored_by_session
 from sessions_dynamo.store import batches, session_items, times
 from sessions_dynamo.store.batches import Item
 from sessions_dynamo.store.events import EventStore
@@ -192,7 +193,7 @@ class _Run:
 
     def _tidy_events(self, pool: ThreadPoolExecutor, shard: str, expired: set[str]) -> None:
         self._look_at_the_clock()
-        found = self._events.stored_by_session(shard)
+        found = self._events.drive(stored_by_session(self._events.table, shard))
         # What is left of the expired ones is an index that lags behind.
         stored = {session_id: each for session_id, each in found.items() if session_id not in expired}
         old = times.to_ms(self._now - SAFE_AGE)

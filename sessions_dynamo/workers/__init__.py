@@ -1,3 +1,3 @@
-"""What workers tell each other: leases, ends and inboxes of streams, clients' answers, and the bus."""
+"""What workers leave for each other: their leases, inboxes and news, ends of streams, and traces of what runs."""
 
-__all__ = ["bus", "replies", "roster", "stream_operations", "streams"]
+__all__ = ["holdings", "inboxes", "replies", "roster", "standalone_operations", "stream_operations", "streams"]

@@ -10,7 +10,7 @@ from sessions_dynamo.operations import Driver, Operation, blocking
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Item, cut
 from sessions_dynamo.store.times import ahead
-from sessions_dynamo.workers.bus import SIGNAL_TTL
+from sessions_dynamo.workers.inboxes import SIGNAL_TTL
 from sessions_dynamo.workers.once import put_if_absent
 
 

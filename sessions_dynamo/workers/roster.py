@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 from sessions_dynamo import worker_keys
 from sessions_dynamo.operations import Driver, Operation, ask, blocking
@@ -58,8 +59,9 @@ class RosterOperations:
     def __init__(self, table: str) -> None:
         self._table = table
 
-    def keep(self, worker: WorkerItem) -> Operation[None]:
-        """Put a worker's item: its beat moves. Raises ``StorageError``."""
+    def keep(self, worker: WorkerItem) -> Operation[datetime | None]:
+        """Put a worker's item: its beat moves. What time it was to DynamoDB, if its answer says. Raises
+        ``StorageError``."""
         item: Item = {
             **_key(worker.worker_id),
             "beat": {"N": str(worker.beat)},
@@ -72,7 +74,7 @@ class RosterOperations:
             "holds": {"M": {name: {"N": str(number)} for name, number in worker.holds.items()}},
             TTL_ATTRIBUTE: ahead(WORKER_TTL),
         }
-        yield from ask(self._table, "PutItem", Item=item)
+        return answered_at((yield from ask(self._table, "PutItem", Item=item)))
 
     def leave(self, worker_id: str) -> Operation[None]:
         """Delete a worker's item: it holds nothing any more. Raises ``StorageError``."""
@@ -111,6 +113,15 @@ class Roster:
     leave = blocking(RosterOperations.leave)
     beats = blocking(RosterOperations.beats)
     all = blocking(RosterOperations.all)
+
+
+def answered_at(answer: Mapping[str, Any]) -> datetime | None:
+    """When DynamoDB answered, by its own clock, to the second; ``None`` where the answer does not say."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return None if date is None else parsedate_to_datetime(date).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _key(worker_id: str) -> Item:

@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from functools import cache
 
-from sessions_dynamo.conf import forget_on_change
+from sessions_dynamo.conf import conf, forget_on_change
 from sessions_dynamo.operations import Driver, blocking
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.events import default_store as default_events
-from sessions_dynamo.workers.bus import Bus
+from sessions_dynamo.workers.holdings import Holdings
+from sessions_dynamo.workers.inboxes import Inboxes
 from sessions_dynamo.workers.replies import Replies
 from sessions_dynamo.workers.roster import Roster
-from sessions_dynamo.workers.stream_operations import (
-    MAX_DELIVERY,
-    MAX_DELIVERY_BYTES,
-    Lease,
-    StreamOperations,
-    Waiting,
-)
+from sessions_dynamo.workers.standalone_operations import MAX_DELIVERY, MAX_DELIVERY_BYTES, Claim, Standalone, Waiting
+from sessions_dynamo.workers.stream_operations import Lease, StreamOperations
 
-__all__ = ["MAX_DELIVERY", "MAX_DELIVERY_BYTES", "Lease", "StreamStore", "Waiting", "default_store"]
+__all__ = ["MAX_DELIVERY", "MAX_DELIVERY_BYTES", "Claim", "Lease", "StreamStore", "Waiting", "default_store"]
 
 
 class StreamStore:
-    """Leases, ends, holders and inboxes, with ``replies`` and the ``bus``. Thread-safe: one serves a whole process."""
+    """Leases and ends, and all else that workers ask of the events table. Thread-safe: one serves a whole process."""
 
-    def __init__(self, events: EventStore, *, driver: Driver | None = None) -> None:
-        """``driver`` drives every operation; by default the one that drives ``events``."""
+    def __init__(self, events: EventStore, sessions_table: str | None = None, *, driver: Driver | None = None) -> None:
+        """``driver`` drives every operation; by default the one that drives ``events``. The sessions' table is by
+        default the settings'."""
         self.events = events
         self.drive = driver or events.drive
-        self.operations = StreamOperations(events.operations)
+        self.operations = StreamOperations(events.operations, sessions_table or conf.DYNAMODB_SESSIONS_TABLE)
+        self.standalone = Standalone(self.operations.standalone, self.drive)
         self.replies = Replies(self.operations.replies, self.drive)
-        self.bus = Bus(self.operations.bus, self.drive)
+        self.inboxes = Inboxes(self.operations.inboxes, self.drive)
+        self.holdings = Holdings(self.operations.holdings, self.drive)
         self.roster = Roster(self.operations.roster, self.drive)
 
     open = blocking(StreamOperations.open)
-    renew = blocking(StreamOperations.renew)
+    keep = blocking(StreamOperations.keep)
     lease = blocking(StreamOperations.lease)
+    has_ended = blocking(StreamOperations.has_ended)
     end = blocking(StreamOperations.end)
-
-    claim = blocking(StreamOperations.claim)
-    send = blocking(StreamOperations.send)
-    inbox = blocking(StreamOperations.inbox)
-    deliver = blocking(StreamOperations.deliver)
+    lapse = blocking(StreamOperations.lapse)
+    cancel = blocking(StreamOperations.cancel)
+    end_session = blocking(StreamOperations.end_session)
 
 
 @cache

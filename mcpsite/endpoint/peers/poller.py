@@ -39,10 +39,8 @@ class Attended(Protocol):
 class Poller:
     """Begins steps on the event loop, each unless it is still under way from before."""
 
-    def __init__(self, host: Paced, wake: Callable[[], None]) -> None:
-        """``wake`` is called when something begins to wait after a time when nothing did and nothing was polled."""
+    def __init__(self, host: Paced) -> None:
         self._host = host
-        self._wake = wake
         self._attended: list[Attended] = []
         self._something = asyncio.Event()
         self._poke = asyncio.Event()
@@ -67,7 +65,6 @@ class Poller:
         async with asyncio.TaskGroup() as self._steps:
             while True:
                 await self._something.wait()
-                self._wake()
                 self._next_beat = time.monotonic() + self._host.poll_seconds
                 while self._is_waiting():
                     try:

@@ -1,4 +1,4 @@
-"""Answers of clients that handlers of this process wait for; whichever worker they land on stores them."""
+"""Answers of clients that handlers of this process wait for; any other worker that they land on sends them here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AwaitedReplies:
         return key in self._futures
 
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
-        """A look at all of them, seldom: the bus wakes every wait, unless its notification could not be published."""
+        """A look at all of them, seldom: a worker of the version before stores an answer that lands on it."""
         if self._futures and now >= self._next_look:
             self._next_look = now + self._host.poll_seconds * IDLE_FACTOR
             yield "replies", partial(self.fetch, list(self._futures))

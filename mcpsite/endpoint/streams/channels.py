@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol, get_args
@@ -17,6 +15,7 @@ from mcp_types import REQUEST_TIMEOUT, ErrorData, LoggingLevel
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.transient import TransientStream
 from mcpsite.endpoint.wire.answers import encode
+from sessions_dynamo import worker_keys
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
 
@@ -27,13 +26,6 @@ Params = Mapping[str, Any] | None
 LOG_LEVELS: Final[tuple[LoggingLevel, ...]] = get_args(LoggingLevel)
 """From the least severe to the most (RFC 5424)."""
 WITHDRAW_SECONDS: Final = 5.0
-
-_OWN_REQUEST_ID: Final = re.compile(r"s-[0-9a-f]{24}")
-
-
-def is_own_request_id(value: str) -> bool:
-    """Whether an answer's id is of the form that our requests to clients have."""
-    return _OWN_REQUEST_ID.fullmatch(value) is not None
 
 
 def _message(method: str, params: Params, request_id: str | None = None) -> dict[str, Any]:
@@ -47,6 +39,8 @@ def _message(method: str, params: Params, request_id: str | None = None) -> dict
 
 class Messenger(Protocol):
     """What a channel needs of its process."""
+
+    worker_id: str
 
     def expect_reply(self, session_id: str, request_id: str) -> AbstractContextManager[Awaitable[dict[str, Any]]]:
         """The client's answer to a request that is about to be sent."""
@@ -71,8 +65,7 @@ class SessionChannel:
 
     async def send_raw_request(self, method: str, params: Params, opts: CallOptions | None = None) -> dict[str, Any]:
         """Ask the client; its answer may come by any worker. Raises ``MCPError`` for an error or a timeout."""
-        # Unique in the session, and no string that parses as an integer: those share the client's counter.
-        request_id = f"s-{secrets.token_hex(12)}"
+        request_id = worker_keys.question_id(self._messenger.worker_id)
         with self._messenger.expect_reply(self._session.session_id, request_id) as reply:
             timeout = (opts or {}).get("timeout")
             try:

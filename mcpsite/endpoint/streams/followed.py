@@ -20,27 +20,43 @@ from mcpsite.endpoint.wire.answers import UNANSWERED, encode, error_body
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.event_items import Event
+from sessions_dynamo.workers.holdings import Cancellation
+from sessions_dynamo.workers.stream_operations import Lease
 
 SETTLE_SECONDS: Final = 3.0
 """How long a batch of events may take to be readable as a whole: until then a gap before an event may yet close."""
+CLOCK_DIFFERENCE: Final = timedelta(minutes=5)
+"""At most, of two machines' clocks."""
 
 
 class Follower:
     """Reads one stream from a cursor on, and hands it to one response."""
 
-    def __init__(
-        self, host: Host, session_id: str, cursor: str, stream_id: str, outbox: Outbox, lease_expires: int = 0
-    ) -> None:
-        self.session_id = session_id
-        self.stream_id = stream_id
+    def __init__(self, host: Host, lease: Lease, cursor: str, outbox: Outbox) -> None:
+        self.session_id = lease.session_id
+        self.stream_id = lease.stream_id
         self.outbox = outbox
         self.next_poll = 0.0
         self._host = host
         self._cursor = cursor
-        self._lease_expires = lease_expires
+        self._lease = lease
         self._quiet_polls = 0
         self._gap_since: float | None = None
         self._woken = False
+
+    def begin(self) -> None:
+        """Follow: look after the owner's lease from now on."""
+        if not self._host.owns(self.stream_id):
+            self._host.watch.watch(self, self._lease, self.wake)
+
+    def end(self) -> None:
+        """Follow no more."""
+        self._host.watch.forget(self, self._lease)
+
+    def on_cancelled(self, cancellation: Cancellation) -> None:
+        """Its session ended before anybody could know that it is followed here."""
+        if cancellation.hang_up is not None:
+            self.outbox.close()
 
     def wake(self) -> None:
         """Read at the next opportunity."""
@@ -66,7 +82,8 @@ class Follower:
     def _settled(self, events: Sequence[Event]) -> Iterator[Event]:
         """Events up to the first that another may yet come before: a batch is neither stored nor read as a whole.
 
-        A gap that stays is of events that expired, were trimmed, or were never stored.
+        A gap that stays is of events that expired, were trimmed, or were never stored. An event's own time tells only
+        that it is no recent one, whatever its writer's clock.
         """
         position = schema.parse_event_id(self._cursor)
         expected = position[1] + 1 if position else 0
@@ -81,33 +98,25 @@ class Follower:
         now = time.monotonic()
         if self._gap_since is None:
             self._gap_since = now
-        is_recent = datetime.now(UTC) - event.timestamp < timedelta(seconds=SETTLE_SECONDS)
+        is_recent = datetime.now(UTC) - event.timestamp < CLOCK_DIFFERENCE + timedelta(seconds=SETTLE_SECONDS)
         return is_recent and now - self._gap_since < SETTLE_SECONDS
 
     def _pause(self) -> float:
-        """Seconds until the next poll; not past the lapse of the owner's lease."""
-        pause = self._host.poll_seconds
-        if self._host.owns(self.stream_id):
-            # It wakes its followers itself.
-            return pause * IDLE_FACTOR
-        if self._quiet_polls > IDLE_FACTOR:
-            pause *= IDLE_FACTOR
-        until_lapse = (self._lease_expires - schema.now_ms()) / 1000
-        return min(pause, until_lapse) if until_lapse > 0 else self._host.poll_seconds
+        """Seconds until the next poll."""
+        if self._host.owns(self.stream_id) or self._quiet_polls > IDLE_FACTOR:
+            # An owner here wakes its followers itself.
+            return self._host.poll_seconds * IDLE_FACTOR
+        return self._host.poll_seconds
 
     async def _check_owner(self) -> None:
         """End the stream for a worker that no longer does; the next poll reads the end."""
-        if self._host.owns(self.stream_id) or self._lease_expires > schema.now_ms():
-            return
-        lease = await run(self._host.streams.lease(self.session_id, self.stream_id))
-        if lease is not None and lease.expires > schema.now_ms():
-            self._lease_expires = lease.expires
+        if self._host.owns(self.stream_id) or not self._host.watch.is_gone(self._lease):
             return
         # Events that the owner stored just before it died come first: they were read above or will be below,
         # and the end sorts after them.
-        request_id = json.loads(lease.request_id) if lease is not None and lease.request_id else None
+        request_id = json.loads(self._lease.request_id) if self._lease.request_id else None
         body = encode(error_body(INTERNAL_ERROR, UNANSWERED, request_id))
-        end = Event(self.session_id, self.stream_id, schema.END_SEQUENCE, "error", body, datetime.now(UTC))
-        if await run(self._host.streams.end(end)):
+        if await run(self._host.streams.lapse(self._lease, "error", body)):
             metrics.count("LeaseExpired")
+            self._host.ring(self._lease.owner)
         self.wake()

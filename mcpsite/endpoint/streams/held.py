@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from mcpsite.endpoint.peers.poller import Poller, Step
+from mcpsite.endpoint.peers.traces import Trace, Traces
 from mcpsite.endpoint.streams.followed import Follower
 from mcpsite.endpoint.streams.host import Host, Leased
 from mcpsite.endpoint.streams.outbox import Outbox
@@ -18,7 +19,8 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.store.session_items import Session
 
 CONCURRENT_READS: Final = 8
-RENEWALS_A_LEASE: Final = 3
+KEPT_A_LIFETIME: Final = 2
+"""How often a stream that runs on puts off its expiry."""
 
 
 class UnknownStream(Exception):
@@ -26,50 +28,69 @@ class UnknownStream(Exception):
 
 
 class HeldStreams:
-    """Renews the leases of the owned, reads for the followed, and drains the inboxes of the standalone."""
+    """Looks after the owned, reads for the followed, and drains the inboxes of the standalone."""
 
-    def __init__(self, host: Host, poller: Poller) -> None:
+    def __init__(self, host: Host, poller: Poller, traces: Traces) -> None:
         self.owned: dict[str, Leased] = {}
         self._host = host
         self._poller = poller
+        self._traces = traces
         self._standalone: dict[str, StandaloneStream] = {}
-        self._followers: set[Follower] = set()
+        self._followers: dict[Follower, Trace] = {}
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
-        self._next_renewal = 0.0
+        self._next_keep = 0.0
 
     def __len__(self) -> int:
         return len(self.owned) + len(self._standalone) + len(self._followers)
 
+    @property
+    def followed(self) -> int:
+        """How many clients follow a stream here."""
+        return len(self._followers)
+
+    @property
+    def standalone(self) -> int:
+        """How many sessions' standalone streams are held here."""
+        return len(self._standalone)
+
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
-        """A renewal of all leases, and what of the others is to be read."""
-        if self.owned and now >= self._next_renewal:
-            yield "leases", self._renew
+        """What of them is to be read, or is over. A quiet standalone stream is neither."""
+        if self.owned and now >= self._next_keep:
+            yield "owned", self._keep
         for follower in self._followers:
             if now >= follower.next_poll or follower.outbox.closed:
                 yield follower, partial(self._follow, follower)
         for stream in self._standalone.values():
-            if now >= stream.next_poll or stream.outbox.closed:
+            if stream.is_woken or stream.outbox.closed:
                 yield stream, partial(self._drain, stream)
 
     # --- Owned ------------------------------------------------------------------------------------------------
 
     def own(self, stream: Leased) -> None:
-        """Renew a stream's lease from now on."""
+        """This stream is owned here from now on."""
         if not self.owned:
-            self._renew_later()
+            self._keep_later()
         self.owned[stream.stream_id] = stream
+        self._host.lease.hurry()
         self._poller.stir()
 
     def disown(self, stream: Leased) -> None:
         """The stream has ended, or is given up."""
         self.owned.pop(stream.stream_id, None)
 
-    async def _renew(self) -> None:
-        await run(self._host.streams.renew([stream.lease for stream in self.owned.values()]))
-        self._renew_later()
+    def lose(self, stream_id: str) -> None:
+        """Others have ended a stream, which may be owned here."""
+        if (stream := self.owned.get(stream_id)) is not None:
+            stream.lose()
 
-    def _renew_later(self) -> None:
-        self._next_renewal = time.monotonic() + self._host.lease_seconds / RENEWALS_A_LEASE
+    async def _keep(self) -> None:
+        """Put off the expiry of what runs for long."""
+        await run(self._host.streams.keep([stream.lease for stream in self.owned.values()]))
+        self._keep_later()
+
+    def _keep_later(self) -> None:
+        lifetime = self._host.streams.events.event_ttl.total_seconds()
+        self._next_keep = time.monotonic() + lifetime / KEPT_A_LIFETIME
 
     # --- Followed ---------------------------------------------------------------------------------------------
 
@@ -89,11 +110,16 @@ class HeldStreams:
         lease = await run(self._host.streams.lease(session.session_id, stream_id))
         if lease is None:
             raise UnknownStream
-        follower = Follower(self._host, session.session_id, cursor, stream_id, outbox, lease.expires)
+        follower = Follower(self._host, lease, cursor, outbox)
         goes_on = await follower.poll()
         metrics.count("StreamResumed")
         if goes_on:
-            self._followers.add(follower)
+            # Its session may end elsewhere.
+            self._followers[follower] = self._traces.begin(
+                session.session_id, "", session.cancellations, follower.on_cancelled
+            )
+            follower.begin()
+            self._host.lease.hurry()
             self._poller.stir()
 
     def wake_followers(self, stream_id: str) -> None:
@@ -112,10 +138,15 @@ class HeldStreams:
     async def _follow(self, follower: Follower) -> None:
         async with self._reads:
             if follower.outbox.closed or not await follower.poll():
-                self._followers.discard(follower)
+                self._drop(follower)
         if follower.next_poll == 0.0:
             # Woken after it had read.
             self._poller.poke()
+
+    def _drop(self, follower: Follower) -> None:
+        follower.end()
+        if (trace := self._followers.pop(follower, None)) is not None:
+            self._traces.end(trace)
 
     # --- Standalone -------------------------------------------------------------------------------------------
 
@@ -135,6 +166,7 @@ class HeldStreams:
                 stream.close()
             if older is not None:
                 older.close()
+            self._host.lease.hurry()
             self._poller.stir()
 
     async def deliver_standalone(self, session_id: str, event_type: str, data: str) -> bool:
@@ -150,12 +182,21 @@ class HeldStreams:
             held.wake()
             self._poller.poke()
 
-    def close_standalone(self, session_id: str, at_ms: int) -> None:
-        """Let a session's client reopen its standalone stream, unless it was opened after ``at_ms`` (epoch ms)."""
+    def close_standalone(self, session_id: str, name: str | None = None) -> bool:
+        """Let a session's client reopen its standalone stream, if it is held here, and under this name where one is
+        given: a client may be back already. Whether it was."""
         stream = self._standalone.get(session_id)
-        # The client may be back already: an older request to let it go was not meant for this stream.
-        if stream is not None and stream.opened_ms <= at_ms:
-            stream.send_away()
+        if stream is None or stream.outbox.closed or name not in (None, stream.name):
+            return False
+        stream.send_away()
+        return True
+
+    def take_standalone(self, session_id: str, name: str) -> None:
+        """Another holds a session's standalone stream that was held here under a name: its response ends."""
+        stream = self._standalone.get(session_id)
+        if stream is not None and stream.name == name:
+            stream.close()
+            self._poller.poke()
 
     def open_standalone(self) -> dict[str, StandaloneStream]:
         """The standalone streams that are open here, by session."""
@@ -166,8 +207,8 @@ class HeldStreams:
             is_held = not stream.outbox.closed and await stream.drain()
         if not is_held and self._standalone.get(stream.session_id) is stream:
             del self._standalone[stream.session_id]
-        if stream.next_poll == 0.0:
-            # Woken after it had read.
+        elif stream.is_woken:
+            # After it had read.
             self._poller.poke()
 
     # --- Both -------------------------------------------------------------------------------------------------
@@ -179,3 +220,4 @@ class HeldStreams:
         for follower in self._followers:
             if follower.session_id == session_id:
                 follower.outbox.close()
+        self._poller.poke()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from mcpsite.endpoint.peers.lease import WorkerLease
+from mcpsite.endpoint.peers.watch import LeaseWatch
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.workers.stream_operations import Lease, StreamOperations
 
@@ -12,14 +14,16 @@ IDLE_FACTOR: Final = 10
 
 
 class Leased(Protocol):
-    """A stream that this process owns, for as long as its lease is renewed."""
+    """A stream that this process owns."""
 
     @property
     def stream_id(self) -> str: ...
 
     @property
-    def lease(self) -> Lease:
-        """The lease to hold from now on."""
+    def lease(self) -> Lease: ...
+
+    def lose(self) -> None:
+        """Others have ended it."""
         ...
 
 
@@ -29,6 +33,8 @@ class Host(Protocol):
     worker_id: str
     poll_seconds: float
     lease_seconds: float
+    lease: WorkerLease
+    watch: LeaseWatch
 
     @property
     def sessions(self) -> SessionOperations: ...
@@ -37,7 +43,7 @@ class Host(Protocol):
     def streams(self) -> StreamOperations: ...
 
     def own(self, stream: Leased) -> None:
-        """Renew a stream's lease from now on."""
+        """This stream is owned here from now on."""
         ...
 
     def disown(self, stream: Leased) -> None:
@@ -54,4 +60,8 @@ class Host(Protocol):
 
     def close_followers(self, stream_id: str) -> None:
         """Let the clients that follow a stream here go, to come back later."""
+        ...
+
+    def ring(self, worker_id: str | None) -> None:
+        """Something was left for a worker, if for any."""
         ...

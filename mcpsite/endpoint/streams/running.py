@@ -10,8 +10,8 @@ import anyio
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
-from mcpsite.endpoint.peers.poller import Poller, Step
-from sessions_dynamo import schema
+from mcpsite.endpoint.peers.traces import Traces
+from sessions_dynamo.workers.holdings import Cancellation
 
 Key = tuple[str, str]
 """A session's id and, in it, a request's."""
@@ -25,61 +25,79 @@ def request_key(request_id: RequestId) -> str:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     scope: anyio.CancelScope
-    began_ms: int
     hang_up: Callable[[], None]
+    seen: int
+
+    def end(self, *, hang_up: bool) -> None:
+        """Its session has ended."""
+        if hang_up:
+            self.hang_up()
+        self.scope.cancel()
+
+    def on_cancelled(self, cancellation: Cancellation) -> None:
+        """It was cancelled, or its session ended, before anybody could know where it runs."""
+        if cancellation.hang_up is not None:
+            self.end(hang_up=cancellation.hang_up)
+        elif self.seen < cancellation.number:
+            self.scope.cancel()
 
 
 class Running:
-    """Each request's cancel scope, and when it began: an id may be used again.
+    """Each request's cancel scope.
 
-    It may even be in use: claude.ai has several calls of a session in flight under one id (against JSON-RPC 2.0 and
-    "Requests" of 2025-11-25). Each is served and answered; a cancellation is for all of them, as nothing tells which.
+    An id may be used again, and may even be in use: claude.ai has several calls of a session in flight under one id
+    (against JSON-RPC 2.0 and "Requests" of 2025-11-25). Each is served and answered; a cancellation is for all of them
+    that began before it, as nothing tells which.
     """
 
-    def __init__(self, poller: Poller) -> None:
-        self._poller = poller
-        self._calls: dict[Key, list[_Call]] = {}
+    def __init__(self, traces: Traces) -> None:
+        self._traces = traces
+        self._calls: dict[Key, dict[int, _Call]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._calls.values()))
 
-    def due(self, now: float, *, is_beat: bool) -> Iterable[tuple[object, Step]]:
-        """Nothing: a cancellation is heard of by the bus."""
-        return ()
+    @property
+    def of_sessions(self) -> int:
+        """How many of them are sessions': others can stop these."""
+        return sum(len(calls) for (session_id, _), calls in self._calls.items() if session_id)
 
     @contextmanager
     def serving(
-        self, session_id: str, request_id: RequestId, hang_up: Callable[[], None]
+        self, session_id: str, request_id: RequestId, hang_up: Callable[[], None], seen: int = 0
     ) -> Iterator[anyio.CancelScope]:
         """A request of a session while it is served; cancelling the scope is what ``notifications/cancelled`` does.
 
-        ``hang_up`` ends its response without an answer, for a client that has ended its session.
+        ``hang_up`` ends its response without an answer, for a client that has ended its session. ``seen`` is how many
+        cancellations the session had had when the request came.
         """
         key = (session_id, request_key(request_id))
         with anyio.CancelScope() as scope:
-            call = _Call(scope, schema.now_ms(), hang_up)
-            self._calls.setdefault(key, []).append(call)
-            self._poller.stir()
+            call = _Call(scope, hang_up, seen)
+            # Nobody stops a request of a client without sessions but that client, here.
+            trace = self._traces.begin(*key, seen, call.on_cancelled) if session_id else None
+            number = trace.holding.number if trace is not None else -id(call)
+            self._calls.setdefault(key, {})[number] = call
             try:
                 yield scope
             finally:
                 calls = self._calls[key]
-                calls.remove(call)
+                del calls[number]
                 if not calls:
                     del self._calls[key]
+                if trace is not None:
+                    self._traces.end(trace)
 
-    def cancel(self, key: Key, at_ms: int) -> bool:
-        """Cancel what runs here under an id, but for what began after the cancellation (epoch ms); whether any did."""
-        calls = [call for call in self._calls.get(key, ()) if call.began_ms <= at_ms]
-        for call in calls:
-            call.scope.cancel()
-        return bool(calls)
+    def cancel(self, key: Key, numbers: Iterable[int] | None = None) -> None:
+        """Cancel what runs here under an id; those of some numbers, where these are given."""
+        calls = self._calls.get(key, {})
+        for number in list(calls) if numbers is None else numbers:
+            if number in calls:
+                calls[number].scope.cancel()
 
     def end_session(self, session_id: str, *, hang_up: bool) -> None:
         """Cancel all that runs here for a session; ``hang_up`` on whoever waits for it, or let it have its error."""
         for (running_in, _), calls in list(self._calls.items()):
             if running_in == session_id:
-                for call in calls:
-                    if hang_up:
-                        call.hang_up()
-                    call.scope.cancel()
+                for call in list(calls.values()):
+                    call.end(hang_up=hang_up)

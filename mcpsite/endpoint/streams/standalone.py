@@ -7,21 +7,29 @@ any worker leaves in the stream's inbox, so their sequence has no gap and no mes
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from mcpsite.endpoint.streams.host import IDLE_FACTOR, Host
+from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.wire import sse
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
+from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.times import to_ms
 from sessions_dynamo.tasks import to_its_end
-from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, MAX_DELIVERY_BYTES, Waiting
+from sessions_dynamo.workers.standalone_operations import (
+    MAX_DELIVERY,
+    MAX_DELIVERY_BYTES,
+    Waiting,
+    holder_name,
+    worker_of,
+)
+
+logger = logging.getLogger(__name__)
 
 
 def stream_id_of(session: Session) -> str:
@@ -36,11 +44,12 @@ class StandaloneStream:
         self.session_id = session.session_id
         self.stream_id = stream_id_of(session)
         self.outbox = outbox
-        self.next_poll = 0.0
-        self.opened_ms = schema.now_ms()
+        self.name = holder_name(host.worker_id)
+        """Under which it is held: another GET holds it under another."""
+        self.is_woken = False
         self._host = host
+        self._expires_at = session.expires_at
         self._is_primed = sse.has_priming(session.protocol_version)
-        self._owner = f"{host.worker_id}/{secrets.token_hex(4)}"
         self._sequence = 0
         # Held from the start: a message that comes while the stream is taken over waits until it has been.
         self._lock = asyncio.Lock()
@@ -53,9 +62,10 @@ class StandaloneStream:
         """
         streams = self._host.streams
         async with self._lock:
-            newest = await run(streams.claim(self.session_id, self.stream_id, self._owner))
+            claim = await run(streams.standalone.claim(self.session_id, self.stream_id, self.name, self._expires_at))
+            await self._tell_previous(claim.previous)
             # The first event has sequence 1: 0 is the position of a client that has had none.
-            self._sequence = max(newest, 0) + 1
+            self._sequence = max(claim.newest, 0) + 1
             if cursor is not None:
                 for event in await run(streams.events.after(self.session_id, cursor)):
                     self.outbox.put(sse.message(event.data, event.event_id))
@@ -82,7 +92,7 @@ class StandaloneStream:
 
     def wake(self) -> None:
         """Read the inbox at the next opportunity."""
-        self.next_poll = 0.0
+        self.is_woken = True
 
     def close(self) -> None:
         """End the response; the session and its stream stay."""
@@ -93,13 +103,22 @@ class StandaloneStream:
         self.outbox.send_away()
 
     async def _drain(self) -> None:
-        self.next_poll = time.monotonic() + self._host.poll_seconds * IDLE_FACTOR
-        holder, waiting = await run(self._host.streams.inbox(self.session_id, self.stream_id))
-        if holder != self._owner:
+        self.is_woken = False
+        holder, waiting = await run(self._host.streams.standalone.waiting(self.session_id, self.stream_id))
+        if holder != self.name:
             self.close()
         for messages in _transactions(waiting):
             if not await self._deliver(messages):
                 return
+
+    async def _tell_previous(self, previous: str | None) -> None:
+        """Have whoever held it end its response; it would find out at its next write."""
+        if previous is None or worker_of(previous) == self._host.worker_id:
+            return
+        try:
+            self._host.ring(await run(self._host.streams.standalone.tell(self.session_id, previous, "taken")))
+        except StorageError as exc:
+            logger.info("a worker was not told that another holds a stream of its: %s", exc)
 
     async def _deliver_own(self, message: Waiting) -> bool:
         async with self._lock:
@@ -114,7 +133,8 @@ class StandaloneStream:
             for place, message in enumerate(messages)
         ]
         keys = [message.key for message in messages if message.key]
-        if not await run(self._host.streams.deliver(self._owner, events, keys)):
+        delivery = self._host.streams.standalone.deliver(self.name, events, keys, expires_at=self._expires_at)
+        if not await run(delivery):
             # Only a newer holder can have come between.
             self.close()
             return False

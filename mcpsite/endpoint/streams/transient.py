@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
 from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import Reply
@@ -19,6 +21,9 @@ class TransientStream:
         """Make the answer an event stream, unless it was given; whether it is one."""
         self._opened = self._opened or not (self._finished or self._outbox.closed)
         return self._opened
+
+    def serve(self, cancel: Callable[[], None]) -> None:
+        """Its handler runs; nobody but its client ends it."""
 
     async def emit(self, data: str) -> None:
         """Send one message, at the pace of a client that takes them: it cannot come back for what it missed."""

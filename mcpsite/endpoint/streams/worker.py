@@ -1,26 +1,28 @@
 """This process among the workers of the service: what runs, waits and streams here, and what is told to the others.
 
-Runs on the event loop. What happens in this process is acted on at once; what other workers did arrives by the bus.
+Runs on the event loop. What happens in this process is acted on at once; what other workers have for it they leave in
+its inbox.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import anyio
 from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.peers.inbox import Inbox
+from mcpsite.endpoint.peers.lease import WorkerLease
 from mcpsite.endpoint.peers.poller import Poller
+from mcpsite.endpoint.peers.traces import Traces
+from mcpsite.endpoint.peers.watch import LeaseWatch
 from mcpsite.endpoint.streams.awaited import AwaitedReplies
-from mcpsite.endpoint.streams.bus import BusReader, published_ms
-from mcpsite.endpoint.streams.channels import is_own_request_id
 from mcpsite.endpoint.streams.clients import Clients
 from mcpsite.endpoint.streams.held import HeldStreams
 from mcpsite.endpoint.streams.host import Leased
@@ -29,32 +31,41 @@ from mcpsite.endpoint.streams.outbox import Outbox
 from mcpsite.endpoint.streams.running import Running, request_key
 from mcpsite.endpoint.streams.standalone import StandaloneStream, stream_id_of
 from mcpsite.endpoint.wire.answers import encode
-from sessions_dynamo import metrics, schema
+from sessions_dynamo import metrics, worker_keys
 from sessions_dynamo.asgi_server.limits import Limits
 from sessions_dynamo.dataplane.loops import run
+from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.session_operations import default_operations as default_sessions
-from sessions_dynamo.workers.bus import STAFF, BusItem
+from sessions_dynamo.workers.inboxes import Message
 from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.stream_operations import default_operations as default_streams
+
+logger = logging.getLogger(__name__)
+
+LEAVE_SECONDS: Final = 1.0
+"""At most, to say that this worker is gone."""
 
 
 class Worker:
     """The host of all streams of a process, and what the endpoint's views talk to."""
 
     def __init__(self) -> None:
-        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.worker_id = worker_keys.new_worker_id()
         self.poll_seconds: float = conf.EVENT_POLL_SECONDS
         self.lease_seconds: float = conf.STREAM_LEASE_SECONDS
         self.clients = Clients(_most_streams())
         self.notifications = Notifications(self)
-        self._bus = BusReader(self, self._on_bus)
-        self._poller = Poller(self, wake=self._bus.listen)
-        self._running = Running(self._poller)
+        self.lease = WorkerLease(self)
+        self._poller = Poller(self)
+        self._inbox = Inbox(self, self._poller, self._on_message, self._expects_messages)
+        self._traces = Traces(self, self._poller)
+        self.watch = LeaseWatch(self, self._poller)
+        self._running = Running(self._traces)
         self._replies = AwaitedReplies(self, self._poller)
-        self._held = HeldStreams(self, self._poller)
-        self._poller.attend(self._bus, self._running, self._replies, self._held)
+        self._held = HeldStreams(self, self._poller, self._traces)
+        self._poller.attend(self._inbox, self._traces, self._replies, self._held, self.watch)
 
     @property
     def sessions(self) -> SessionOperations:
@@ -68,11 +79,27 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        beating = asyncio.create_task(self.lease.run(), name="mcp-lease")
         try:
             with metrics.gauge(metrics.OPEN_STREAMS, lambda: self.clients.streaming):
                 await self._poller.run()
         finally:
+            beating.cancel()
             self.notifications.detach()
+            with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+                await self._leave()
+
+    def holds(self) -> dict[str, int]:
+        """How many of each of ``roster.HOLDINGS`` are here."""
+        calls = self._running.of_sessions
+        return {
+            "streams": len(self._held.owned),
+            "followed": self._held.followed,
+            "standalone": self._held.standalone,
+            "calls": calls,
+            "questions": len(self._replies),
+            "subscriptions": self.notifications.subscriptions,
+        }
 
     async def drain(self, seconds: float) -> None:
         """Let what runs here finish, for at most ``seconds``."""
@@ -89,22 +116,24 @@ class Worker:
     # --- Requests that run here, and requests of ours to clients ----------------------------------------------
 
     def running(
-        self, session_id: str, request_id: RequestId, hang_up: Callable[[], None]
+        self, session_id: str, request_id: RequestId, hang_up: Callable[[], None], seen: int = 0
     ) -> AbstractContextManager[anyio.CancelScope]:
         """A request of a session while it is served; cancelling the scope is what ``notifications/cancelled`` does.
 
-        ``hang_up`` ends its response without an answer, for a client that has ended its session.
+        ``hang_up`` ends its response without an answer, for a client that has ended its session. ``seen`` is how many
+        cancellations its session had had when it came.
         """
-        return self._running.serving(session_id, request_id, hang_up)
+        return self._running.serving(session_id, request_id, hang_up, seen)
 
-    async def cancel(self, session_id: str, request_id: RequestId) -> None:
+    async def cancel(self, session: Session, request_id: RequestId) -> None:
         """Cancel a request of a session, wherever it runs; one that runs nowhere is let be. Raises ``StorageError``.
 
         Other workers hear of it also where one ran here: a client may use one id for several at once.
         """
-        key = (session_id, request_key(request_id))
-        self._running.cancel(key, schema.now_ms())
-        await self._publish("cancel", [*key])
+        request = request_key(request_id)
+        self._running.cancel((session.session_id, request))
+        told = await run(self.streams.cancel(session.session_id, session.principal, request, but=self.worker_id))
+        self._ring(told)
 
     def expect_reply(self, session_id: str, request_id: str) -> AbstractContextManager[asyncio.Future[dict[str, Any]]]:
         """The client's answer to a request that is about to be sent."""
@@ -115,13 +144,21 @@ class Worker:
 
         Raises ``StorageError``.
         """
-        if not isinstance(message.id, str) or not is_own_request_id(message.id):
+        if not isinstance(message.id, str) or not worker_keys.is_question_id(message.id):
             return
         # By way of Python's own objects: a lone surrogate is an escape here, and an error to Pydantic.
         text = encode(message.model_dump(mode="json", by_alias=True, exclude_none=True))
-        is_first = await run(self.streams.replies.put(session_id, message.id, text))
-        if is_first and not self._replies.resolve((session_id, message.id), text):
-            await self._publish("reply", [session_id, message.id])
+        asking = worker_keys.asking_worker(message.id)
+        if asking is None:
+            # A worker of the version before asked, and looks for its answer there.
+            await run(self.streams.replies.put(session_id, message.id, text))
+        elif asking == self.worker_id:
+            self._replies.resolve((session_id, message.id), text)
+        else:
+            payload = [session_id, message.id, text]
+            once = worker_keys.answer_id(session_id, message.id)
+            await run(self.streams.inboxes.send(asking, "answer", payload, once=once))
+            self.ring(asking)
 
     # --- Streams ----------------------------------------------------------------------------------------------
 
@@ -146,27 +183,29 @@ class Worker:
         """
         if await self._held.deliver_standalone(session.session_id, event_type, data):
             return
-        await run(self.streams.send(session.session_id, stream_id_of(session), event_type, data))
+        told = await run(self.streams.standalone.send(session.session_id, stream_id_of(session), event_type, data))
         # It may have been opened here meanwhile.
         self._held.wake_standalone(session.session_id)
-        await self._publish("inbox", [session.session_id])
+        self.ring(told)
 
-    async def close_standalone(self, session_id: str) -> None:
+    async def close_standalone(self, session: Session) -> None:
         """``ctx.close_standalone_sse_stream()``: let the client reopen it. Raises ``StorageError``."""
-        self._held.close_standalone(session_id, schema.now_ms())
-        await self._publish("close_standalone", [session_id])
+        if not self._held.close_standalone(session.session_id):
+            told = await run(self.streams.standalone.tell_holder(session.session_id, stream_id_of(session), "close"))
+            self.ring(told)
 
-    async def end_session(self, session_id: str) -> None:
+    async def end_session(self, session_id: str, created_at: datetime | None) -> None:
         """Close what a session has open that its client has ended, on every worker. Raises ``StorageError``."""
         self._end_here(session_id, hang_up=True)
-        await self._publish("ended", [session_id])
+        told = await run(self.streams.end_session(session_id, created_at, hang_up=True, but=self.worker_id))
+        self._ring(told)
 
     def held_sessions(self) -> dict[str, StandaloneStream]:
         """The standalone streams that are open here, by session."""
         return self._held.open_standalone()
 
     def own(self, stream: Leased) -> None:
-        """Renew a stream's lease from now on."""
+        """This stream is owned here from now on."""
         self._held.own(stream)
 
     def disown(self, stream: Leased) -> None:
@@ -189,26 +228,41 @@ class Worker:
 
     async def publish_notification(self, payload: Any) -> None:
         """Tell every other worker of a server event. Raises ``StorageError``."""
-        await self._publish("notification", payload)
 
-    async def _publish(self, topic: str, payload: Any) -> None:
-        await run(self.streams.bus.publish(self.worker_id, topic, payload))
+    def ring(self, worker_id: str | None) -> None:
+        """Something was left for a worker, if for any."""
 
-    def _on_bus(self, item: BusItem) -> None:
-        match item.topic, item.payload:
-            case "reply", [session_id, request_id] if (session_id, request_id) in self._replies:
-                self._poller.begin(item.bus_id, lambda: self._replies.fetch([(session_id, request_id)]))
-            case "cancel", [session_id, request_id]:
-                self._running.cancel((session_id, request_id), published_ms(item))
-            case "inbox", [session_id]:
+    def _ring(self, worker_ids: Iterable[str]) -> None:
+        for worker_id in worker_ids:
+            self.ring(worker_id)
+
+    def _expects_messages(self) -> bool:
+        return bool(self._replies or self._running.of_sessions)
+
+    def _on_message(self, message: Message) -> None:
+        match message.topic, message.payload:
+            case "answer", [session_id, request_id, text]:
+                self._replies.resolve((session_id, request_id), text)
+            case "cancel", [session_id, request, numbers]:
+                self._running.cancel((session_id, request), numbers)
+            case "wake", [session_id, _]:
                 self._held.wake_standalone(session_id)
-            case "close_standalone", [session_id]:
-                self._held.close_standalone(session_id, published_ms(item))
-            case "ended", [session_id]:
-                # By staff its client may be waiting, and learns of it by an error.
-                self._end_here(session_id, hang_up=item.origin != STAFF)
-            case "notification", payload:
-                self._poller.begin(item.bus_id, lambda: self.notifications.on_remote(payload, published_ms(item)))
+            case "close", [session_id, name]:
+                self._held.close_standalone(session_id, name)
+            case "taken", [session_id, name]:
+                self._held.take_standalone(session_id, name)
+            case "lapsed", [stream_id]:
+                self._held.lose(stream_id)
+            case "ended", [session_id, hang_up]:
+                self._end_here(session_id, hang_up=hang_up)
+
+    async def _leave(self) -> None:
+        """Take back what was left here for others to know."""
+        try:
+            await self._traces.write()
+            await self.lease.leave()
+        except StorageError as exc:
+            logger.info("this worker's item was left to expire: %s", exc)
 
     def _end_here(self, session_id: str, *, hang_up: bool) -> None:
         self._held.end_session(session_id)

@@ -6,25 +6,27 @@ from sessions_dynamo import schema
 from sessions_dynamo.errors import SessionNotFound, StorageError, StorageUnavailable
 from sessions_dynamo.store import sessions
 from sessions_dynamo.workers import streams
-from sessions_dynamo.workers.bus import STAFF
 
 
 def terminate(session_id: str) -> bool:
     """End a session, whoever's, and close what it has open on every worker; whether it was live.
 
-    Workers hear of it by the bus, within ``EVENT_POLL_SECONDS``. Raises ``StorageUnavailable``; it is safe to repeat,
-    and tells the workers again.
+    Workers hear of it in their inboxes, within ``EVENT_POLL_SECONDS``. Raises ``StorageUnavailable``; it is safe to
+    repeat, and tells the workers again.
     """
     if not schema.is_session_id(session_id):
         return False
     try:
-        sessions.default_store().terminate(session_id)
+        created_at = sessions.default_store().terminate(session_id)
     except SessionNotFound:
         was_live = False
+        ended = sessions.default_store().peek(session_id)
+        created_at = None if ended is None else ended.created_at
     else:
         was_live = True
     try:
-        streams.default_store().bus.publish(STAFF, "ended", [session_id])
+        # Its clients may be waiting, and learn of it by an error.
+        streams.default_store().end_session(session_id, created_at, hang_up=False)
     except StorageError as exc:
         raise StorageUnavailable(
             f"Session {session_id!r} has ended, but the workers could not be told to close its streams: terminate"

@@ -18,12 +18,14 @@ from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.times import ahead
-from sessions_dynamo.workers.stream_operations import ATTEMPTS, Lease, StreamOperations, default_operations
+from sessions_dynamo.workers.standalone_operations import ATTEMPTS, Claim
+from sessions_dynamo.workers.stream_operations import Lease, StreamOperations, default_operations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.sessions_dynamo.by_hand import ByHand, refused
 
 STREAM = "1763800000000-aaaaaaaaaaaaaaaa"
-LEASE = Lease("abc", STREAM, "worker", 1_763_800_030_000, "1")
+ENDS = datetime(2026, 11, 23, tzinfo=UTC)
+LEASE = Lease("abc", STREAM, "aaaaaaaaaaaa", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def _never_trim(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def streams() -> StreamOperations:
-    return StreamOperations(EventOperations("events", event_ttl=timedelta(hours=6), max_events=1000))
+    return StreamOperations(EventOperations("events", event_ttl=timedelta(hours=6), max_events=1000), "sessions")
 
 
 def event(sequence: int, data: str = "{}") -> Event:
@@ -57,7 +59,7 @@ def test_a_stream_opens_with_its_lease_and_its_first_events_in_one_batch(streams
 
 
 def test_a_lease_is_read_consistently(streams: StreamOperations) -> None:
-    item = {"owner": {"S": "worker"}, "lease_expires": {"N": str(LEASE.expires)}, "request_id": {"S": "1"}}
+    item = {"owner": {"S": LEASE.owner}, "lease_expires": {"N": "1763800030000"}, "request_id": {"S": "1"}}
     driver = ByHand({"Item": {**item, "ttl": ahead(timedelta(hours=1))}}, {"Item": {**item, "ttl": {"N": "1"}}}, {})
     assert driver(streams.lease("abc", STREAM)) == LEASE
     assert driver(streams.lease("abc", STREAM)) is driver(streams.lease("abc", STREAM)) is None
@@ -66,36 +68,39 @@ def test_a_lease_is_read_consistently(streams: StreamOperations) -> None:
 
 def test_a_stream_ends_once(streams: StreamOperations) -> None:
     driver = ByHand({})
-    assert driver(streams.end(event(3))) is True
+    assert driver(streams.end(event(3), 2)) is True
     (put,) = driver.asked
     assert put["ConditionExpression"] == "attribute_not_exists(event_id)"
     assert put["Item"]["event_id"] == {"S": schema.event_id(STREAM, schema.END_SEQUENCE)}
-    assert ByHand(refused("PutItem", Item={**put["Item"], "data": {"S": "another"}}))(streams.end(event(3))) is False
+    assert ByHand(refused("PutItem", Item={**put["Item"], "data": {"S": "another"}}))(streams.end(event(3), 2)) is False
 
 
 def test_an_end_that_meets_itself_is_its_own(streams: StreamOperations, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventOperations, "_ttl", lambda _: {"N": "2000000000"})
     first = ByHand({})
-    first(streams.end(event(3)))
-    assert ByHand(refused("PutItem", Item=first.asked[0]["Item"]))(streams.end(event(3))) is True
+    first(streams.end(event(3), 2))
+    assert ByHand(refused("PutItem", Item=first.asked[0]["Item"]))(streams.end(event(3), 2)) is True
 
 
 def test_a_write_that_meets_a_transaction_is_tried_again_after_a_pause(streams: StreamOperations) -> None:
     driver = ByHand(contention(), contention(), {})
-    assert driver(streams.deliver("worker", [event(0)], ["key"])) is True
+    assert driver(streams.standalone.deliver("worker", [event(0)], ["key"], expires_at=ENDS)) is True
     assert driver.actions == ["TransactWriteItems", "Pause", "TransactWriteItems", "Pause", "TransactWriteItems"]
     pauses = [step.seconds for step in driver.steps if isinstance(step, Pause)]
     assert all(0 <= pause <= 0.01 * 2**attempt for attempt, pause in enumerate(pauses, 1))
     assert driver.asked[0] == driver.asked[2]
-    driver = ByHand(refused("UpdateItem", "TransactionConflictException"), {"Attributes": {"newest": {"N": "4"}}})
-    assert driver(streams.claim("abc", STREAM, "worker")) == 4
+    driver = ByHand(
+        refused("UpdateItem", "TransactionConflictException"),
+        {"Attributes": {"newest": {"N": "4"}, "owner": {"S": "b"}}},
+    )
+    assert driver(streams.standalone.claim("abc", STREAM, "worker", ENDS)) == Claim(4, "b")
     assert driver.actions == ["UpdateItem", "Pause", "UpdateItem"]
 
 
 def test_each_delivery_has_a_token_by_which_dynamodb_knows_it_again(streams: StreamOperations) -> None:
     driver = ByHand({}, {})
     for number in range(2):
-        driver(streams.deliver("worker", [event(number)]))
+        driver(streams.standalone.deliver("worker", [event(number)], expires_at=ENDS))
     first, second = (asked["ClientRequestToken"] for asked in driver.asked)
     assert first != second
     assert 1 <= len(first) <= 36
@@ -104,19 +109,19 @@ def test_each_delivery_has_a_token_by_which_dynamodb_knows_it_again(streams: Str
 def test_contention_without_end_is_given_up(streams: StreamOperations) -> None:
     driver = ByHand(*[contention() for _ in range(ATTEMPTS)])
     with pytest.raises(StorageUnavailable):
-        driver(streams.deliver("worker", [event(0)]))
+        driver(streams.standalone.deliver("worker", [event(0)], expires_at=ENDS))
     assert driver.answers == []
 
 
 def test_a_false_condition_is_not_tried_again(streams: StreamOperations) -> None:
     reasons = [{"Code": "TransactionConflict"}, {"Code": "ConditionalCheckFailed"}]
     driver = ByHand(refused("TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons))
-    assert driver(streams.deliver("worker", [event(0)])) is False
+    assert driver(streams.standalone.deliver("worker", [event(0)], expires_at=ENDS)) is False
     assert driver.actions == ["TransactWriteItems"]
 
 
 def test_a_delivery_closed_in_its_pause_is_sent_no_more(streams: StreamOperations) -> None:
-    delivery = streams.deliver("worker", [event(0)])
+    delivery = streams.standalone.deliver("worker", [event(0)], expires_at=ENDS)
     next(delivery)
     assert isinstance(delivery.throw(contention()), Pause)
     delivery.close()
@@ -126,7 +131,7 @@ def test_a_delivery_closed_in_its_pause_is_sent_no_more(streams: StreamOperation
 
 def test_an_inbox_is_one_consistent_query(streams: StreamOperations) -> None:
     driver = ByHand({"Items": [{"owner": {"S": "worker"}}], "Count": 1})
-    assert driver(streams.inbox("abc", STREAM)) == ("worker", [])
+    assert driver(streams.standalone.waiting("abc", STREAM)) == ("worker", [])
     assert driver.asked[0]["ConsistentRead"] is True
 
 
@@ -141,12 +146,12 @@ def test_an_answer_in_parts_is_put_behind_its_parts_and_read_whole(streams: Stre
     assert all(asked["RequestItems"]["events"]["ConsistentRead"] is True for asked in driver.asked)
 
 
-def test_the_bus_is_read_consistently(streams: StreamOperations) -> None:
+def test_an_inbox_of_a_worker_is_read_consistently(streams: StreamOperations) -> None:
     driver = ByHand({})
-    bus_id = driver(streams.bus.publish("worker", "topic", {"a": 1}))
+    assert driver(streams.inboxes.send("aaaaaaaaaaaa", "topic", {"a": 1})) is True
     driver = ByHand({"Items": [driver.asked[0]["Item"]], "Count": 1})
-    (item,) = driver(streams.bus.since(0))
-    assert (item.bus_id, item.topic, item.payload) == (bus_id, "topic", {"a": 1})
+    (message,) = driver(streams.inboxes.read("aaaaaaaaaaaa"))
+    assert (message.topic, message.payload) == ("topic", {"a": 1})
     assert driver.asked[0]["ConsistentRead"] is True
 
 
@@ -156,7 +161,7 @@ def test_a_store_and_its_parts_go_through_the_driver_of_its_events() -> None:
     events = EventStore(no_client, "events", event_ttl=timedelta(hours=6), max_events=10, driver=driver)
     store = StreamStore(events)
     assert store.lease("abc", STREAM) is None
-    assert store.bus.since(0) == []
+    assert store.inboxes.read("aaaaaaaaaaaa") == []
     assert store.replies.get([("abc", "1")]) == {}
     other = ByHand({})
     assert StreamStore(events, driver=other).lease("abc", STREAM) is None

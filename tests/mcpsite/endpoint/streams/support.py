@@ -144,7 +144,7 @@ async def finish(stream: OwnedStream, reply: Reply | None = None) -> None:
 def owned(worker: Worker, session: Session, *, request_id: Any = 1, version: str = LATEST) -> tuple[OwnedStream, Peer]:
     """The stream of a request, and its client."""
     peer = Peer()
-    return OwnedStream(worker, session.session_id, request_id, version, peer.outbox), peer
+    return OwnedStream(worker, session, request_id, version, peer.outbox), peer
 
 
 # --- Workers --------------------------------------------------------------------------------------------------
@@ -194,6 +194,7 @@ def leftovers(worker: Worker) -> dict[str, int]:
         "standalone": worker._held._standalone,
         "followers": worker._held._followers,
         "owned": worker._held.owned,
+        "traces": worker._traces,
         "clients": worker.clients,
         # But for what is named: a look at the bus may always be under way.
         "under way": [step for step in worker._poller._under_way if not isinstance(step, str)],

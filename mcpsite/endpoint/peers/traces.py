@@ -1,0 +1,104 @@
+"""Word of what this worker serves of sessions, left once it has run for a beat: so that others know where it is.
+
+What is over by then, as nearly all is, leaves none. Whoever leaves word looks at once whether it was cancelled by one
+who found none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from mcpsite.endpoint.peers.lease import WorkerLease
+from mcpsite.endpoint.peers.poller import Poller, Step
+from sessions_dynamo.dataplane.loops import run
+from sessions_dynamo.workers.holdings import Cancellation, Holding
+from sessions_dynamo.workers.stream_operations import StreamOperations
+
+_REFRESHES: Final = 2
+"""How often word is left again in the time after which it expires."""
+
+
+class Tracing(Protocol):
+    """What traces need of their process."""
+
+    worker_id: str
+    poll_seconds: float
+
+    lease: WorkerLease
+
+    @property
+    def streams(self) -> StreamOperations: ...
+
+
+@dataclass(eq=False, slots=True)
+class Trace:
+    """Something that is served of a session."""
+
+    holding: Holding
+    on_cancelled: Callable[[Cancellation], None]
+    due: float
+    """When word of it is to be left (monotonic s), or left again."""
+    is_left: bool = False
+
+
+class Traces:
+    """Leaves word, looks what was cancelled, and takes it back."""
+
+    def __init__(self, host: Tracing, poller: Poller) -> None:
+        self._host = host
+        self._poller = poller
+        self._numbers = itertools.count(1)
+        self._traces: set[Trace] = set()
+        self._over: list[Holding] = []
+
+    def __len__(self) -> int:
+        return len(self._traces) + len(self._over)
+
+    def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
+        """Word of what has run for a beat, and of what is over."""
+        if is_beat and (self._over or any(now >= trace.due for trace in self._traces)):
+            yield "traces", self.write
+
+    def begin(self, session_id: str, request: str, seen: int, on_cancelled: Callable[[Cancellation], None]) -> Trace:
+        """Something of a session is served from now on, which had seen so many cancellations."""
+        holding = Holding(session_id, request, self._host.worker_id, next(self._numbers), seen)
+        # Not at the very next beat: most are over soon.
+        trace = Trace(holding, on_cancelled, time.monotonic() + self._host.poll_seconds / 2)
+        self._traces.add(trace)
+        self._poller.stir()
+        return trace
+
+    def end(self, trace: Trace) -> None:
+        """It is over."""
+        self._traces.discard(trace)
+        if trace.is_left:
+            self._over.append(trace.holding)
+
+    async def write(self) -> None:
+        """Leave word, and take back what is over. Raises ``StorageError``."""
+        now, holdings = time.monotonic(), self._host.streams.holdings
+        fresh = {trace.holding: trace for trace in self._traces if now >= trace.due}
+        if fresh:
+            self._host.lease.hurry()
+            # Before it is left, so that what ends meanwhile takes it back; if it fails it is tried again.
+            was_left = {trace: trace.is_left for trace in fresh.values()}
+            for trace in fresh.values():
+                trace.is_left = True
+            await run(holdings.leave(fresh))
+            for trace in fresh.values():
+                trace.due = now + self._host.streams.events.event_ttl.total_seconds() / _REFRESHES
+            self._tell(fresh, await run(holdings.cancellations([one for one in fresh if not was_left[fresh[one]]])))
+        if over := self._over.copy():
+            await run(holdings.remove(over))
+            del self._over[: len(over)]
+
+    def _tell(self, traces: Mapping[Holding, Trace], found: Mapping[Holding, list[Cancellation]]) -> None:
+        for holding, cancellations in found.items():
+            trace = traces[holding]
+            if trace in self._traces:
+                for cancellation in cancellations:
+                    trace.on_cancelled(cancellation)
