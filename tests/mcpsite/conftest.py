@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from django.db import close_old_connections
 from django.test import override_settings
 from pytest_django import Settings
 
-from sessions_dynamo import client, worker_keys
+from sessions_dynamo import client, schema, worker_keys
 from sessions_dynamo.dataplane.observers import Asked, on_request
+from sessions_dynamo.schema import EventKind
 from sessions_dynamo.tables import setup
 from tests.engines import ENGINES, on_moto
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
@@ -44,9 +45,19 @@ class Sent:
     params: dict[str, Any]
 
 
+def is_of_a_worker(params: Mapping[str, Any]) -> bool:
+    """Whether a request is a worker's beat, or its look at its own inbox: they come with time, not with calls."""
+    key = params.get("Item", params.get("Key", {})).get("session_id", {}).get("S", "")
+    values = params.get("ExpressionAttributeValues", {}).values()
+    return key == worker_keys.WORKERS_PARTITION or any(
+        schema.kind_of(value.get("S", ""), "") in (EventKind.MESSAGE, EventKind.WORKER, EventKind.NEWS)
+        for value in values
+    )
+
+
 @dataclass
 class Wire:
-    """What this process sent to DynamoDB since the last ``clear``, but for its one poller's look at the bus."""
+    """What this process sent to DynamoDB since the last ``clear``, but for what its worker asks for itself."""
 
     requests: list[Sent] = field(default_factory=list)
 
@@ -66,7 +77,7 @@ class Wire:
         self._note(asked.action, dict(asked.parameters))
 
     def _note(self, operation: str, params: dict[str, Any]) -> None:
-        if {"S": worker_keys.BUS_PARTITION} not in params.get("ExpressionAttributeValues", {}).values():
+        if not is_of_a_worker(params):
             self.requests.append(Sent(operation, params))
 
 

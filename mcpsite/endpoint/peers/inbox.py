@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ class Inbox:
         self._poller = poller
         self._heard = heard
         self._is_expected = is_expected
+        self._reading = asyncio.Lock()
         self._taken: set[tuple[str, ...]] = set()
         """What was acted on and is not removed yet."""
 
@@ -59,6 +61,10 @@ class Inbox:
 
     async def read(self) -> None:
         """Act on what waits, and remove it. Raises ``StorageError``."""
+        async with self._reading:
+            await self._read()
+
+    async def _read(self) -> None:
         self.pace.begin(time.monotonic())
         messages = await run(self._host.streams.inboxes.read(self._host.worker_id))
         for message in messages:
@@ -69,8 +75,7 @@ class Inbox:
                 except Exception:
                     # Of another version of this code, perhaps; those beside it are heard.
                     logger.exception("a message of another worker was not understood")
-        self._taken.intersection_update(message.keys for message in messages)
         if messages:
             self.pace.hurry()
             await run(self._host.streams.inboxes.remove(self._host.worker_id, messages))
-            self._taken.clear()
+        self._taken.clear()

@@ -29,6 +29,7 @@ class Watching(Protocol):
 @dataclass(slots=True)
 class _Watched:
     lease: Lease
+    lease_seconds: float
     seen: int | None = None
     since: float = 0.0
     is_gone: bool = False
@@ -46,6 +47,7 @@ class LeaseWatch:
         self._poller = poller
         self._watched: dict[object, _Watched] = {}
         self._next_look = 0.0
+        self._is_new = False
 
     def __len__(self) -> int:
         """Nothing waits for it as such: those who watch do."""
@@ -53,15 +55,16 @@ class LeaseWatch:
 
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
         """A look at all, thrice a lease."""
-        if self._watched and now >= self._next_look:
+        if self._watched and (self._is_new or now >= self._next_look):
+            self._is_new = False
             yield "leases of others", self.look
 
     def watch(self, watcher: object, lease: Lease, on_gone: Callable[[], None]) -> None:
         """Watch a stream's owner; ``on_gone`` is called when it is found to be gone."""
         key = _key(lease)
         if key not in self._watched:
-            self._watched[key] = _Watched(lease)
-            self._next_look = 0.0
+            self._watched[key] = _Watched(lease, self._host.lease_seconds)
+            self._is_new = True
             self._poller.poke()
         self._watched[key].listeners[watcher] = on_gone
 
@@ -80,7 +83,6 @@ class LeaseWatch:
 
     async def look(self) -> None:
         """Look at every watched worker's beat. Raises ``StorageError``."""
-        self._next_look = time.monotonic() + self._host.lease_seconds / BEATS_A_LEASE
         began, watched = awake_seconds(), dict(self._watched)
         streams = self._host.streams
         by_worker = {key: one.lease.owner for key, one in watched.items() if one.lease.renewed is None}
@@ -95,12 +97,14 @@ class LeaseWatch:
         ended = awake_seconds()
         for key, beat in now.items():
             self._judge(watched[key], beat, began, ended)
+        shortest = min((one.lease_seconds for one in watched.values()), default=self._host.lease_seconds)
+        self._next_look = time.monotonic() + shortest / BEATS_A_LEASE
 
     def _judge(self, one: _Watched, beat: Beat | None, began: float, ended: float) -> None:
         if beat is None:
             one.is_gone = True
         elif beat.number != one.seen:
-            one.seen, one.since, one.is_gone = beat.number, ended, False
+            one.seen, one.since, one.is_gone, one.lease_seconds = beat.number, ended, False, beat.lease_seconds
         else:
             one.is_gone = began - one.since >= beat.lease_seconds * LEEWAY
         if one.is_gone:

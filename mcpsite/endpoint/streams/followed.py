@@ -82,24 +82,27 @@ class Follower:
     def _settled(self, events: Sequence[Event]) -> Iterator[Event]:
         """Events up to the first that another may yet come before: a batch is neither stored nor read as a whole.
 
-        A gap that stays is of events that expired, were trimmed, or were never stored. An event's own time tells only
-        that it is no recent one, whatever its writer's clock.
+        A gap that stays is of events that expired, were trimmed, or were never stored.
         """
         position = schema.parse_event_id(self._cursor)
         expected = position[1] + 1 if position else 0
         for event in events:
-            if event.sequence != expected and event.sequence != schema.END_SEQUENCE and self._may_settle(event):
+            if event.sequence not in (expected, schema.END_SEQUENCE) and self._may_settle(event, events[-1]):
                 return
             self._gap_since = None
             expected = event.sequence + 1
             yield event
 
-    def _may_settle(self, event: Event) -> bool:
+    def _may_settle(self, event: Event, newest: Event) -> bool:
         now = time.monotonic()
         if self._gap_since is None:
             self._gap_since = now
-        is_recent = datetime.now(UTC) - event.timestamp < CLOCK_DIFFERENCE + timedelta(seconds=SETTLE_SECONDS)
-        return is_recent and now - self._gap_since < SETTLE_SECONDS
+        if now - self._gap_since >= SETTLE_SECONDS or newest.sequence == schema.END_SEQUENCE:
+            return False
+        # What comes later was stored later, by the same clock; and no clock is off by more than the difference.
+        settles = timedelta(seconds=SETTLE_SECONDS)
+        is_old = datetime.now(UTC) - event.timestamp > CLOCK_DIFFERENCE + settles
+        return not is_old and newest.timestamp - event.timestamp < settles
 
     def _pause(self) -> float:
         """Seconds until the next poll."""

@@ -153,7 +153,10 @@ class Worker:
             # A worker of the version before asked, and looks for its answer there.
             await run(self.streams.replies.put(session_id, message.id, text))
         elif asking == self.worker_id:
-            self._replies.resolve((session_id, message.id), text)
+            if (session_id, message.id) in self._replies:
+                # One that came before, by another worker, may wait there.
+                await self._inbox.read()
+                self._replies.resolve((session_id, message.id), text)
         else:
             payload = [session_id, message.id, text]
             once = worker_keys.answer_id(session_id, message.id)

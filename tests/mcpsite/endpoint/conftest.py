@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sessions_dynamo import worker_keys
 from sessions_dynamo.store import event_operations
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers.streams import StreamStore, default_store
@@ -30,7 +29,5 @@ def session(store: StreamStore) -> Session:
 
 @pytest.fixture
 def store(dynamodb: DynamoDBClient) -> StreamStore:
-    """The store that every worker of this process uses, its bus as if it had been quiet for long."""
-    store = default_store()
-    store.events.delete(worker_keys.BUS_PARTITION)
-    return store
+    """The store that every worker of this process uses."""
+    return default_store()

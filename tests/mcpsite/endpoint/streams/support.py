@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from mcp_types import JSONRPCError, JSONRPCResponse
@@ -20,6 +21,8 @@ from mcpsite.endpoint.wire import sse
 from mcpsite.endpoint.wire.answers import Reply, encode, reply_body
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.workers.roster import WorkerItem
+from sessions_dynamo.workers.streams import StreamStore
 
 LATEST, OLDER = "2025-11-25", "2025-06-18"
 POLL_SECONDS = 0.02
@@ -145,6 +148,21 @@ def owned(worker: Worker, session: Session, *, request_id: Any = 1, version: str
     """The stream of a request, and its client."""
     peer = Peer()
     return OwnedStream(worker, session, request_id, version, peer.outbox), peer
+
+
+# --- Other processes ------------------------------------------------------------------------------------------
+
+
+def beats(store: StreamStore, worker_id: str, number: int = 1, *, lease_seconds: float = 15.0) -> None:
+    """The beat of a worker that we do not see."""
+    now = datetime.now(UTC)
+    store.roster.keep(WorkerItem(worker_id, number, lease_seconds, lease_seconds / 3, "elsewhere", 1, now, now))
+
+
+def put(store: StreamStore, item: dict[str, str | int]) -> None:
+    """Put an item as another version of the service would."""
+    typed: Any = {name: {"S": value} if isinstance(value, str) else {"N": str(value)} for name, value in item.items()}
+    store.events.dynamodb.put_item(TableName=store.events.table, Item=typed)
 
 
 # --- Workers --------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from mcpsite.endpoint.streams.channels import (
     SessionChannel,
     StandaloneChannel,
     TransientChannel,
-    is_own_request_id,
 )
 from mcpsite.endpoint.streams.transient import TransientStream
 from mcpsite.endpoint.streams.worker import Worker
+from sessions_dynamo import worker_keys
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import Peer, leftovers, owned, until, workers
 from tests.mcpsite.faults import failing
@@ -171,20 +172,38 @@ async def test_an_answer_of_another_session_is_none(session: Session) -> None:
         assert await asking == {"n": "ours"}
 
 
-async def test_an_answer_whose_notice_was_lost_is_found_all_the_same(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_could_not_be_sent_on_is_refused_and_may_come_again(session: Session) -> None:
     async with workers(2) as [here, there]:
         channel, client = await channel_of(here, session, "request")
         asking = asyncio.create_task(channel.send_raw_request(ASK, None))
         question = await asked(client)
-
-        async def nothing(topic: str, payload: Any) -> None:
-            """The bus, when it is out of order."""
-
-        monkeypatch.setattr(there, "_publish", nothing)
+        with failing("PutItem"), pytest.raises(StorageError):
+            await there.accept_reply(session.session_id, answer(question, n=1))
         await there.accept_reply(session.session_id, answer(question, n=1))
         assert await asking == {"n": 1}
+
+
+async def test_an_answer_that_a_worker_of_the_version_before_took_is_found(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(1) as [worker]:
+        channel, client = await channel_of(worker, session, "request")
+        asking = asyncio.create_task(channel.send_raw_request(ASK, None))
+        question = (await asked(client))["id"]
+        text = json.dumps({"jsonrpc": "2.0", "id": question, "result": {"n": 1}})
+        assert store.replies.put(session.session_id, question, text)
+        assert await asking == {"n": 1}
+
+
+async def test_an_answer_to_a_worker_of_the_version_before_is_kept_where_it_looks(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(1) as [worker]:
+        question = f"s-{'ab' * 12}"
+        message = JSONRPCResponse(jsonrpc="2.0", id=question, result={"n": 1})
+        await worker.accept_reply(session.session_id, message)
+        kept = store.replies.get([(session.session_id, question)])
+        assert json.loads(kept[session.session_id, question])["result"] == {"n": 1}
 
 
 async def test_a_client_that_does_not_answer_in_time_is_told(session: Session, kind: str) -> None:
@@ -245,7 +264,7 @@ async def test_ids_are_strings_that_are_no_numbers_and_never_the_same(session: S
         await until(lambda: len(client.messages) == 10)
         ids = {message["id"] for message in client.messages}
         assert len(ids) == 10
-        assert all(is_own_request_id(one) for one in ids)
+        assert {worker_keys.asking_worker(one) for one in ids} == {worker.worker_id}
         for one in asking:
             one.cancel()
 

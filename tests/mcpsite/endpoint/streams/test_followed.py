@@ -14,7 +14,7 @@ from mcpsite.endpoint.streams.held import UnknownStream
 from mcpsite.endpoint.streams.host import IDLE_FACTOR
 from mcpsite.endpoint.streams.outbox import MAX_FRAMES
 from mcpsite.endpoint.streams.worker import Worker
-from sessions_dynamo import metrics, schema
+from sessions_dynamo import metrics, schema, worker_keys
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.session_items import Session
@@ -23,11 +23,13 @@ from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import (
     POLL_SECONDS,
     Peer,
+    beats,
     finish,
     leftovers,
     log,
     new_session,
     owned,
+    put,
     result,
     until,
     workers,
@@ -48,11 +50,14 @@ def event(session: Session, stream_id: str, sequence: int, *, age: float = 0) ->
     return Event(session.session_id, stream_id, sequence, "notifications/message", data, at)
 
 
-def stream_of_another(store: StreamStore, session: Session, *sequences: int, lease: float = 60, age: float = 0) -> str:
-    """The id of a stream with these events, its owner a process that we do not see."""
-    stream_id = schema.time_ordered_id()
-    expires = schema.now_ms() + round(lease * 1000)
-    held = Lease(session.session_id, stream_id, "elsewhere", expires, '"call-1"')
+def stream_of_another(
+    store: StreamStore, session: Session, *sequences: int, lease: float | None = 60, age: float = 0
+) -> str:
+    """The id of a stream with these events, its owner a process that we do not see; ``None``: it has left."""
+    stream_id, owner = schema.time_ordered_id(), worker_keys.new_worker_id()
+    if lease is not None:
+        beats(store, owner, lease_seconds=lease)
+    held = Lease(session.session_id, stream_id, owner, '"call-1"')
     store.open(held, [event(session, stream_id, sequence, age=age) for sequence in sequences])
     return stream_id
 
@@ -233,7 +238,7 @@ async def test_a_gap_that_stays_holds_nothing_up_for_long(
 async def test_a_stream_that_was_trimmed_is_replayed_at_once_from_what_is_left(
     session: Session, store: StreamStore
 ) -> None:
-    stream_id = stream_of_another(store, session, *range(10), age=60)
+    stream_id = stream_of_another(store, session, *range(10), age=600)
     store.events.delete_before(session.session_id, schema.event_id(stream_id, 6))
     async with workers(1) as [worker]:
         back = await come_back(worker, session, schema.event_id(stream_id, 2))
@@ -242,7 +247,7 @@ async def test_a_stream_that_was_trimmed_is_replayed_at_once_from_what_is_left(
 
 async def test_an_end_does_not_wait_for_what_was_never_stored(session: Session, store: StreamStore) -> None:
     stream_id = stream_of_another(store, session, 0)
-    store.end(event(session, stream_id, schema.END_SEQUENCE))
+    store.end(event(session, stream_id, schema.END_SEQUENCE), 7)
     async with workers(1) as [worker]:
         back = await come_back(worker, session, schema.event_id(stream_id, 0))
         assert len(back.messages) == 1
@@ -253,7 +258,7 @@ async def test_a_stream_that_was_trimmed_to_its_end_and_past_it_is_unknown(
     session: Session, store: StreamStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream_id = stream_of_another(store, session, 0, 1, age=60)
-    store.end(event(session, stream_id, schema.END_SEQUENCE, age=60))
+    store.end(event(session, stream_id, schema.END_SEQUENCE, age=60), 1)
     stream_of_another(store, session, 0, 1)
     monkeypatch.setattr(store.events.operations, "max_events", 2)
     assert store.events.trim(session.session_id) == 3
@@ -310,14 +315,51 @@ async def test_a_lease_that_is_renewed_does_not_lapse(session: Session, store: S
 
 
 async def test_a_lease_lapses_no_later_for_a_follower_that_polls_seldom(session: Session, store: StreamStore) -> None:
-    # Ten quiet polls later it polls ten times less often, but for the moment at which the lease lapses.
+    # Ten quiet polls later it polls ten times less often, but for the moment at which the owner is found to be gone.
     async with workers(1, poll=0.05) as [worker]:
-        lapses = IDLE_FACTOR * 0.05 + 0.4
-        stream_id = stream_of_another(store, session, 0, lease=lapses)
-        began = asyncio.get_running_loop().time()
+        stream_id = stream_of_another(store, session, 0, lease=IDLE_FACTOR * 0.05 + 0.4)
+        back = await come_back(worker, session, schema.event_id(stream_id, 0))
+        (follower,) = worker._held._followers
+        await until(lambda: worker.watch.is_gone(follower._lease))
+        assert follower.next_poll == 0.0
+        await until(lambda: back.has_ended)
+
+
+async def test_who_comes_back_to_a_worker_that_has_left_waits_for_no_lease(
+    session: Session, store: StreamStore
+) -> None:
+    stream_id = stream_of_another(store, session, 0, 1, lease=None)
+    async with workers(1, lease=1000) as [worker]:
         back = await come_back(worker, session, schema.event_id(stream_id, 0))
         await until(lambda: back.has_ended)
-        assert asyncio.get_running_loop().time() - began < lapses + 0.4
+        assert back.texts == [1, "error"]
+
+
+async def test_a_stream_of_the_version_before_lapses_once_its_own_lease_stands_still(
+    session: Session, store: StreamStore
+) -> None:
+    stream_id = schema.time_ordered_id()
+
+    def renew(number: int) -> None:
+        item = {
+            "session_id": session.session_id,
+            "event_id": schema.lease_id(stream_id),
+            "owner": "host-1-aaaaaaaa",
+            "lease_expires": number,
+            "ttl": schema.now_ms() // 1000 + 3600,
+        }
+        put(store, item)
+
+    renew(1)
+    store.events.append([event(session, stream_id, 0)])
+    async with workers(1, lease=0.6) as [worker]:
+        back = await come_back(worker, session, schema.event_id(stream_id, 0))
+        for number in range(2, 12):
+            await asyncio.sleep(0.1)
+            renew(number)
+        assert not back.has_ended
+        await until(lambda: back.has_ended)
+        assert back.texts == ["error"]
 
 
 async def test_a_paused_owner_that_wakes_cannot_end_the_stream_again(session: Session, store: StreamStore) -> None:
@@ -334,7 +376,7 @@ async def test_a_paused_owner_that_wakes_cannot_end_the_stream_again(session: Se
         await finish(stream)
         assert back.texts == ["error"]
         again = await come_back(there, session, cursor)
-        assert again.texts == [2, "error"]
+        assert again.texts == ["error"]
         assert paused._held.owned == {}
 
 
@@ -366,7 +408,7 @@ async def test_a_client_that_cannot_be_served_leaves_nothing_behind(session: Ses
 async def test_a_follower_that_left_is_forgotten(session: Session, store: StreamStore) -> None:
     async with workers(1) as [worker]:
         back = await come_back(worker, session, schema.event_id(stream_of_another(store, session, 0), 0))
-        assert leftovers(worker) == {"followers": 1}
+        assert leftovers(worker) == {"followers": 1, "traces": 1}
         back.leave()
         await until(lambda: leftovers(worker) == {})
 
@@ -387,7 +429,9 @@ async def test_a_follower_woken_while_it_reads_reads_again(session: Session, sto
     async with workers(1, poll=30) as [worker]:
         stream_id = stream_of_another(store, session, 0)
         back = Peer()
-        follower = Follower(worker, session.session_id, schema.event_id(stream_id, 0), stream_id, back.outbox)
+        follower = Follower(
+            worker, Lease(session.session_id, stream_id, "", None), schema.event_id(stream_id, 0), back.outbox
+        )
         polling = asyncio.create_task(follower.poll())
         await asyncio.sleep(0)
         follower.wake()
@@ -401,8 +445,11 @@ async def test_a_quiet_stream_of_another_worker_is_read_less_and_less_often(
     async with workers(1) as [worker]:
         stream_id = stream_of_another(store, session, 0)
         await come_back(worker, session, schema.event_id(stream_id, 0))
+        # Word of it is left, once.
+        await until(lambda: "BatchWriteItem" in wire.operations)
         wire.clear()
         await asyncio.sleep((IDLE_FACTOR + 2.5 * IDLE_FACTOR) * POLL_SECONDS)
-        # Ten at the rate of an active stream and then two or three; the lease is not read again until it may lapse.
-        assert set(wire.operations) == {"Query"}
-        assert 5 <= len(wire.operations) <= IDLE_FACTOR + 4
+        # Ten at the rate of an active stream and then two or three; the owner's beat is looked at thrice a lease.
+        assert set(wire.operations) <= {"Query", "BatchGetItem"}
+        assert 5 <= wire.operations.count("Query") <= IDLE_FACTOR + 4
+        assert wire.operations.count("BatchGetItem") <= 2

@@ -17,7 +17,7 @@ from sessions_dynamo.operations import Operation, Pause
 from sessions_dynamo.store.event_items import PART_BYTES
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
-from sessions_dynamo.workers.stream_operations import MAX_DELIVERY, StreamOperations
+from sessions_dynamo.workers.standalone_operations import MAX_DELIVERY, StandaloneOperations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import OLDER, RETRY_MS, Peer, leftovers, log, new_session, until, workers
@@ -98,7 +98,7 @@ async def test_a_message_that_the_client_left_during_comes_once(session: Session
         client = await get(worker, session)
         await send(worker, session, 0)
         cursor = client.cursor
-        with before(StreamOperations, "deliver", lambda *_: client.leave()):
+        with before(StandaloneOperations, "deliver", lambda *_, **__: client.leave()):
             await send(worker, session, 1)
         back = await get(worker, session, cursor)
         await asyncio.sleep(0.1)
@@ -117,10 +117,10 @@ async def test_a_sender_that_is_cancelled_takes_nothing_from_the_stream(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its message is stored already: were it not sent, the next one would have its place, and end the stream."""
-    stored, deliver = asyncio.Event(), StreamOperations.deliver
+    stored, deliver = asyncio.Event(), StandaloneOperations.deliver
 
-    def slow(*args: Any) -> Operation[bool]:
-        is_delivered = yield from deliver(*args)
+    def slow(*args: Any, **named: Any) -> Operation[bool]:
+        is_delivered = yield from deliver(*args, **named)
         stored.set()
         yield Pause(0.1)
         return is_delivered
@@ -128,7 +128,7 @@ async def test_a_sender_that_is_cancelled_takes_nothing_from_the_stream(
     async with workers(1) as [worker]:
         client = await get(worker, session)
         with monkeypatch.context() as patch:
-            patch.setattr(StreamOperations, "deliver", slow)
+            patch.setattr(StandaloneOperations, "deliver", slow)
             sending = asyncio.create_task(send(worker, session, 0))
             await stored.wait()
             sending.cancel()
@@ -235,7 +235,7 @@ async def test_a_message_sent_while_the_stream_is_taken_over_waits_for_it(sessio
             yield Pause(0.05)
 
         await send(worker, session, 0)
-        with before(StreamOperations, "claim", slow):
+        with before(StandaloneOperations, "claim", slow):
             client = await get(worker, session)
         await sending[0]
         assert not client.outbox.closed
@@ -249,7 +249,7 @@ async def test_gets_that_come_at_once_leave_one_that_is_served(session: Session,
             clients = await asyncio.gather(*(get(both[number % 2], session) for number in range(6)))
             await asyncio.sleep(0.05)
             await send(both[0], session, "who?")
-            holder, _ = store.inbox(session.session_id, stream_id_of(session))
+            holder, _ = store.standalone.waiting(session.session_id, stream_id_of(session))
             open_clients = [client for client in clients if not client.has_ended]
             # Each one that is open is served: nobody waits on a stream that it does not hold.
             for worker in both:
@@ -322,7 +322,7 @@ async def test_a_message_that_could_not_be_stored_says_so_and_the_stream_goes_on
 async def test_a_handler_may_send_its_client_away(session: Session, where: int) -> None:
     async with workers(2) as both:
         client = await get(both[0], session)
-        await both[where].close_standalone(session.session_id)
+        await both[where].close_standalone(session)
         await until(lambda: client.has_ended)
         assert client.received[-1].retry == RETRY_MS
         await send(both[where], session, 0)

@@ -20,15 +20,17 @@ from mcpsite.endpoint.streams.running import request_key
 from mcpsite.endpoint.streams.standalone import stream_id_of
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo import schema, worker_keys
-from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.operations import Pause
 from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.workers.bus import STAFF, BusOperations
+from sessions_dynamo.store.sessions import default_store
+from sessions_dynamo.workers.inboxes import InboxOperations
 from sessions_dynamo.workers.streams import Lease, StreamStore
+from tests.mcpsite.conftest import is_of_a_worker
 from tests.mcpsite.endpoint.streams.support import (
     Peer,
+    beats,
     finish,
     leftovers,
     log,
@@ -50,10 +52,10 @@ class Handler:
     def __init__(self, worker: Worker, session: Session, request_id: int | str = 1) -> None:
         self.cancelled = self.hung_up = False
         self._begun = anyio.Event()
-        self.task = asyncio.create_task(self._serve(worker, session.session_id, request_id))
+        self.task = asyncio.create_task(self._serve(worker, session.session_id, request_id, session.cancellations))
 
-    async def _serve(self, worker: Worker, session_id: str, request_id: int | str) -> None:
-        with worker.running(session_id, request_id, self._hang_up) as scope:
+    async def _serve(self, worker: Worker, session_id: str, request_id: int | str, seen: int) -> None:
+        with worker.running(session_id, request_id, self._hang_up, seen) as scope:
             self._begun.set()
             await anyio.sleep_forever()
         self.cancelled = scope.cancelled_caught
@@ -72,12 +74,12 @@ class Handler:
 
 @contextmanager
 def counting() -> Iterator[Counter[str]]:
-    """Every request from here on, the bus's apart from other Queries."""
+    """Every request from here on, looks at an inbox and beats of a lease apart from others."""
     counts: Counter[str] = Counter()
 
     def hear(asked: Asked) -> None:
-        is_bus = {"S": worker_keys.BUS_PARTITION} in asked.parameters.get("ExpressionAttributeValues", {}).values()
-        counts["bus" if is_bus else asked.action] += 1
+        own = is_of_a_worker(asked.parameters)
+        counts[{"Query": "inbox", "PutItem": "beat"}[asked.action] if own else asked.action] += 1
 
     with on_request(hear):
         yield counts
@@ -91,7 +93,7 @@ async def test_a_request_is_cancelled_wherever_it_runs(session: Session, where: 
     async with workers(2) as both:
         other = await Handler(both[0], session, 2).begun()
         handler = await Handler(both[0], session, 1).begun()
-        await both[where].cancel(session.session_id, 1)
+        await both[where].cancel(session, 1)
         await until(lambda: handler.cancelled)
         await asyncio.sleep(0.1)
         assert not other.cancelled
@@ -105,21 +107,20 @@ async def test_an_id_used_again_is_not_cancelled_by_what_was_meant_for_its_prede
     async with workers(2, poll=0.1) as [here, there]:
         first = await Handler(here, session, 1).begun()
         await first.stop()
-        await there.cancel(session.session_id, 1)
-        await asyncio.sleep(0.005)
-        second = await Handler(here, session, 1).begun()
+        await there.cancel(session, 1)
+        second = await Handler(here, default_store().load(session.session_id), 1).begun()
         await asyncio.sleep(0.3)
         assert not second.cancelled
-        await there.cancel(session.session_id, 1)
+        await there.cancel(session, 1)
         await until(lambda: second.cancelled)
 
 
 async def test_cancelling_what_runs_nowhere_does_nothing(session: Session) -> None:
     async with workers(2) as [here, there]:
         handler = await Handler(here, session, 1).begun()
-        await there.cancel(session.session_id, 2)
-        await there.cancel("another", 1)
-        await here.cancel(session.session_id, "1x")
+        await there.cancel(session, 2)
+        await there.cancel(new_session(), 1)
+        await here.cancel(session, "1x")
         await asyncio.sleep(0.1)
         assert not handler.cancelled
         await handler.stop()
@@ -132,7 +133,7 @@ async def test_of_two_requests_with_one_id_neither_takes_the_other_with_it_when_
         await second.begun()
         await first.stop()
         assert leftovers(worker)["running"] == 1
-        await worker.cancel(session.session_id, 1)
+        await worker.cancel(session, 1)
         await until(lambda: second.cancelled)
         await until(lambda: leftovers(worker) == {})
 
@@ -143,7 +144,7 @@ async def test_a_cancellation_is_for_all_that_run_under_its_id(session: Session,
     async with workers(3) as three:
         same = [await Handler(three[place], session, 1).begun() for place in (0, 0, 2)]
         other = await Handler(three[0], session, 2).begun()
-        await three[where].cancel(session.session_id, 1)
+        await three[where].cancel(session, 1)
         await until(lambda: all(handler.cancelled for handler in same))
         assert not any(handler.hung_up for handler in same)
         assert not other.cancelled
@@ -170,7 +171,7 @@ async def test_a_session_that_ends_closes_what_it_has_open_everywhere(session: S
         other, stranger = new_session(), Peer()
         await both[0].hold(other, stranger.outbox)
 
-        await both[where].end_session(session.session_id)
+        await both[where].end_session(session.session_id, session.created_at)
         await until(lambda: handler.cancelled and follower.has_ended and standalone.has_ended)
         assert handler.hung_up
         await finish(stream)
@@ -182,7 +183,7 @@ async def test_a_session_that_ends_closes_what_it_has_open_everywhere(session: S
 async def test_of_calls_under_one_id_none_outlives_its_session(session: Session) -> None:
     async with workers(1) as [worker]:
         calls = [await Handler(worker, session, 1).begun() for _ in range(3)]
-        await worker.end_session(session.session_id)
+        await worker.end_session(session.session_id, session.created_at)
         await until(lambda: all(call.cancelled and call.hung_up for call in calls))
         await until(lambda: leftovers(worker) == {})
 
@@ -191,12 +192,74 @@ async def test_on_a_client_whose_session_staff_end_nobody_hangs_up(session: Sess
     """It may be waiting, and has an error to learn of it by."""
     async with workers(1) as [worker]:
         handler = await Handler(worker, session).begun()
-        store.bus.publish(STAFF, "ended", [session.session_id])
+        store.end_session(session.session_id, session.created_at, hang_up=False)
         await until(lambda: handler.cancelled)
         assert not handler.hung_up
 
 
-# --- The bus --------------------------------------------------------------------------------------------------
+# --- Calls that nobody has heard of yet -----------------------------------------------------------------------
+
+
+async def test_a_call_that_is_over_at_once_leaves_no_trace(session: Session, dynamodb: DynamoDBClient) -> None:
+    async with workers(1, poll=0.2) as [worker]:
+        with counting() as requests:
+            for number in range(20):
+                await (await Handler(worker, session, number).begun()).stop()
+        assert not requests
+
+
+async def test_a_call_leaves_word_while_it_runs_and_takes_it_back(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        handler = await Handler(worker, session, 7).begun()
+        await until(lambda: store.holdings.of_request(session.session_id, "7", 1) == {worker.worker_id: [1]})
+        assert store.holdings.of_session(session.session_id) == {worker.worker_id: [1]}
+        await handler.stop()
+        await until(lambda: store.holdings.of_session(session.session_id) == {})
+        assert leftovers(worker) == {}
+
+
+async def test_a_call_that_was_cancelled_before_it_left_word_finds_that_by_itself(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(2, poll=0.1) as [here, there]:
+        before, other = await Handler(here, session).begun(), await Handler(here, session, 2).begun()
+        await there.cancel(session, 1)
+        assert store.inboxes.read(here.worker_id) == []
+        after = await Handler(here, default_store().load(session.session_id)).begun()
+        await until(lambda: before.cancelled)
+        await until(lambda: not here._traces._over and len(here._traces) == 2)
+        assert not after.cancelled
+        assert not other.cancelled
+        await after.stop()
+        await other.stop()
+
+
+@pytest.mark.parametrize("hang_up", [True, False])
+async def test_a_session_that_ended_before_its_calls_left_word_ends_them(
+    session: Session, store: StreamStore, hang_up: bool
+) -> None:
+    async with workers(2, poll=0.1) as [here, there]:
+        stream, client = owned(there, session)
+        await stream.emit(log(1))
+        handler, follower = await Handler(here, session).begun(), Peer()
+        await here.resume(session, client.cursor, follower.outbox)
+        store.end_session(session.session_id, session.created_at, hang_up=hang_up)
+        await until(lambda: handler.cancelled and follower.has_ended)
+        assert handler.hung_up is hang_up
+        await finish(stream)
+
+
+async def test_word_that_could_not_be_left_is_left_at_the_next_beat(session: Session, store: StreamStore) -> None:
+    async with workers(1) as [worker]:
+        with failing("BatchWriteItem", times=3):
+            handler = await Handler(worker, session).begun()
+            await until(lambda: store.holdings.of_session(session.session_id))
+        with failing("BatchWriteItem", times=3):
+            await handler.stop()
+            await until(lambda: store.holdings.of_session(session.session_id) == {})
+
+
+# --- The inbox ------------------------------------------------------------------------------------------------
 
 
 async def test_what_it_does_not_understand_keeps_it_from_nothing(
@@ -206,35 +269,37 @@ async def test_what_it_does_not_understand_keeps_it_from_nothing(
         handler = await Handler(worker, session).begun()
         for topic, payload in (
             ("from the future", {"a": 1}),
-            ("cancel", [["unhashable"], []]),
+            ("cancel", [["unhashable"], [], []]),
             ("cancel", None),
-            ("reply", [{}, {}]),
-            ("inbox", [{}]),
+            ("answer", [{}, {}, "{}"]),
+            ("wake", [{}, ""]),
             ("ended", 7),
-            ("notification", {"a": 1}),
         ):
-            store.bus.publish("another version", topic, payload)
-        store.bus.publish("another", "cancel", [session.session_id, "1"])
+            store.inboxes.send(worker.worker_id, topic, payload)
+        store.inboxes.send(worker.worker_id, "cancel", [session.session_id, "1", [1]])
         await until(lambda: handler.cancelled)
         assert caplog.text.count("was not understood") == 3
+        handler = await Handler(worker, session).begun()
+        await until(lambda: store.inboxes.read(worker.worker_id) == [])
+        await handler.stop()
 
 
-async def test_each_notification_is_acted_on_once(session: Session, store: StreamStore) -> None:
+async def test_each_message_is_acted_on_once_and_removed(session: Session, store: StreamStore) -> None:
     heard: list[Any] = []
     async with workers(1) as [worker]:
         handler = await Handler(worker, session).begun()
-        worker._bus._heard = lambda item: heard.append(item.payload)
-        for number in range(5):
-            store.bus.publish("another", "x", number)
-            await asyncio.sleep(0.03)
-        store.bus.publish(worker.worker_id, "x", "its own")
-        await asyncio.sleep(0.2)
-        assert heard == list(range(5))
+        worker._inbox._heard = lambda message: heard.append(message.payload)
+        with failing("BatchWriteItem", times=5):
+            for number in range(5):
+                store.inboxes.send(worker.worker_id, "x", number)
+                await asyncio.sleep(0.03)
+        await until(lambda: store.inboxes.read(worker.worker_id) == [])
+        assert sorted(heard) == list(range(5))
         await handler.stop()
 
 
 async def test_a_busy_process_hears_no_later(session: Session, store: StreamStore) -> None:
-    """What wakes it more often than it polls does not put off the next look at the bus."""
+    """What wakes it more often than it polls does not put off the next look at the inbox."""
     async with workers(1, poll=0.2) as [worker]:
         handler = await Handler(worker, session).begun()
 
@@ -245,7 +310,7 @@ async def test_a_busy_process_hears_no_later(session: Session, store: StreamStor
 
         poking = asyncio.create_task(poke())
         await asyncio.sleep(0.5)
-        store.bus.publish("another", "cancel", [session.session_id, "1"])
+        store.inboxes.send(worker.worker_id, "cancel", [session.session_id, "1", [1]])
         await until(lambda: handler.cancelled)
         poking.cancel()
 
@@ -260,7 +325,7 @@ async def test_it_outlives_storage_that_fails(
         handler = await Handler(worker, session).begun()
         with failing("Query"), caplog.at_level(logging.WARNING):
             await until(lambda: caplog.text.count("a poll failed and will be repeated") >= 3)
-            store.bus.publish("another", "cancel", [session.session_id, "1"])
+            store.inboxes.send(worker.worker_id, "cancel", [session.session_id, "1", [1]])
         await until(lambda: handler.cancelled)
 
 
@@ -269,26 +334,10 @@ async def test_it_outlives_what_nobody_thought_of(
 ) -> None:
     async with workers(1) as [worker]:
         handler = await Handler(worker, session).begun()
-        with before(BusOperations, "since", raising(ValueError("a clock that is none"))):
+        with before(InboxOperations, "read", raising(ValueError("a clock that is none"))):
             await until(lambda: caplog.text.count("a clock that is none") >= 3)
-        store.bus.publish("another", "cancel", [session.session_id, "1"])
+        store.inboxes.send(worker.worker_id, "cancel", [session.session_id, "1", [1]])
         await until(lambda: handler.cancelled)
-
-
-async def test_a_lease_that_could_not_be_renewed_is_renewed_at_the_next_poll(
-    session: Session, store: StreamStore
-) -> None:
-    async with workers(1, lease=6) as [worker]:
-        stream, _ = owned(worker, session)
-        await stream.open()
-        worker._held._next_renewal = 0.0
-        with failing("BatchWriteItem", times=3):
-            await asyncio.sleep(0.3)
-        await until(lambda: worker._held._next_renewal > 0)
-        held = store.lease(session.session_id, stream.stream_id)
-        assert held is not None
-        assert held.expires > schema.now_ms() + 5500
-        await finish(stream)
 
 
 async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Session, store: StreamStore) -> None:
@@ -310,9 +359,8 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Ses
         await theirs.emit(log(2))
         await there.resume(session, client.cursor, follower.outbox)
         await asyncio.sleep(2.5)
-        held = store.lease(session.session_id, stream.stream_id)
-        assert held is not None
-        assert held.expires > schema.now_ms()
+        assert here.lease.is_held
+        assert here.lease.term == 1
         await finish(stream)
         await until(lambda: follower.texts == ["result"])
         assert hanging.texts == []
@@ -326,16 +374,17 @@ async def test_a_read_that_hangs_costs_no_lease_and_no_other_stream(session: Ses
 
 async def test_nothing_is_read_while_nothing_waits(session: Session, dynamodb: DynamoDBClient) -> None:
     async with workers(1) as [worker]:
+        await worker.lease.hold()
         with counting() as requests:
             await asyncio.sleep(0.2)
-        assert not requests
+        assert set(requests) <= {"beat"}
         handler = await Handler(worker, session).begun()
         await asyncio.sleep(0.1)
         await handler.stop()
         await until(lambda: not (worker._poller._something.is_set() or worker._poller._under_way))
         with counting() as requests:
             await asyncio.sleep(0.2)
-        assert not requests
+        assert set(requests) <= {"beat"}
 
 
 async def test_a_call_that_is_answered_quickly_costs_no_poll(session: Session, dynamodb: DynamoDBClient) -> None:
@@ -364,14 +413,15 @@ async def test_whatever_waits_makes_it_poll_until_it_is_done(
         elif what == "standalone":
             await worker.hold(session, client.outbox)
         elif what == "followers":
-            held = Lease(session.session_id, stream.stream_id, "elsewhere", schema.now_ms() + 60_000, "1")
-            store.open(held, [])
+            owner = worker_keys.new_worker_id()
+            beats(store, owner, lease_seconds=60)
+            store.open(Lease(session.session_id, stream.stream_id, owner, "1"), [])
             await worker.resume(session, schema.event_id(stream.stream_id, 0), client.outbox)
         elif what == "owned":
             await stream.open()
         assert set(leftovers(worker)) >= {what}
         with counting() as requests:
-            await until(lambda: requests["bus"] >= 5)
+            await until(lambda: requests["inbox"] >= 5)
 
         if what == "running":
             await handler.stop()
@@ -422,70 +472,60 @@ POLL, LEASE = 0.02, 0.6
 MINUTE = 60 * POLL / 0.5
 
 
-async def a_quiet_minute(dynamodb: DynamoDBClient) -> dict[str, float]:
+async def a_quiet_minute(worker: Worker) -> dict[str, float]:
     """Requests a minute by operation, once everything has calmed down; counted over half a minute."""
-    await asyncio.sleep(25 * POLL)
+    worker._inbox.pace._busy_until = 0.0
+    await asyncio.sleep(40 * POLL)
     began = time.monotonic()
     with counting() as requests:
         await asyncio.sleep(MINUTE / 2)
     minutes = (time.monotonic() - began) / MINUTE
-    assert requests["bus"] / minutes <= 120 * 1.1
-    return {name: count / minutes for name, count in requests.items() if name != "bus"}
+    return {name: count / minutes for name, count in requests.items()}
 
 
-async def test_quiet_standalone_streams_cost_one_query_in_ten_polls_each(dynamodb: DynamoDBClient) -> None:
+@pytest.mark.parametrize("count", [1, 10, 300])
+async def test_any_number_of_idle_standalone_streams_costs_a_look_at_the_inbox_and_a_beat(
+    dynamodb: DynamoDBClient, count: int
+) -> None:
     async with workers(1, poll=POLL, lease=LEASE) as [worker]:
-        for _ in range(3):
+        for _ in range(count):
             await worker.hold(new_session(), Peer().outbox)
-        cost = await a_quiet_minute(dynamodb)
-        assert set(cost) == {"Query"}
-        assert cost["Query"] <= 3 * 14
+        cost = await a_quiet_minute(worker)
+        assert set(cost) == {"inbox", "beat"}
+        assert cost["inbox"] <= 15 * 1.2
+        assert cost["beat"] <= 12 * 1.2
 
 
 async def test_a_quiet_stream_of_another_worker_costs_a_query_in_ten_polls_and_a_look_at_its_lease(
-    session: Session, dynamodb: DynamoDBClient
+    session: Session, store: StreamStore, dynamodb: DynamoDBClient
 ) -> None:
     async with workers(2, poll=POLL, lease=LEASE) as [here, there]:
-        # The owner's own polls are not counted: it has none.
-        stream, client = owned(here, session)
-        await stream.open()
-        del here._held.owned[stream.stream_id]
-        held = Lease(session.session_id, stream.stream_id, "elsewhere", schema.now_ms() + 600_000, "1")
-        await run(here.streams.renew([held]))
-        await there.resume(session, client.cursor, Peer().outbox)
-        await until(lambda: leftovers(here) == {})
-        cost = await a_quiet_minute(dynamodb)
-        assert set(cost) == {"Query"}
-        assert cost["Query"] <= 14
+        # The owner's own requests are not counted but for its beat.
+        clients = []
+        for _ in range(3):
+            stream, client = owned(here, new_session())
+            await stream.emit(log(1))
+            clients.append((stream, client))
+            await there.resume(stream._session, client.cursor, Peer().outbox)
+        cost = await a_quiet_minute(there)
+        assert set(cost) <= {"inbox", "beat", "Query", "BatchGetItem"}
+        assert cost["Query"] <= 3 * 14
+        # One look at the beat of all that are followed, thrice a lease.
+        assert cost["BatchGetItem"] <= 12 * 1.3
+        for stream, _ in clients:
+            await finish(stream)
 
 
-async def test_the_lease_of_a_quiet_stream_is_read_when_it_may_have_lapsed(
-    session: Session, dynamodb: DynamoDBClient
-) -> None:
-    async with workers(2, poll=POLL, lease=LEASE) as [here, there]:
-        stream, client = owned(here, session)
-        await stream.open()
-        await there.resume(session, client.cursor, Peer().outbox)
-        await asyncio.sleep(15 * POLL)
-        with counting() as requests:
-            await asyncio.sleep(60 * POLL)
-        # Half a minute: the owner renews thrice a lease, the follower looks when what it knows of has lapsed.
-        assert requests["BatchWriteItem"] <= 7
-        assert requests["GetItem"] <= 4
-        assert requests["Query"] <= 12
-        await finish(stream)
-
-
-async def test_any_number_of_running_streams_costs_a_renewal_for_25_thrice_a_lease(
+async def test_any_number_of_running_streams_costs_a_beat_thrice_a_lease(
     session: Session, dynamodb: DynamoDBClient
 ) -> None:
     async with workers(1, poll=POLL, lease=LEASE) as [worker]:
         streams = [owned(worker, session)[0] for _ in range(20)]
         for stream in streams:
             await stream.open()
-        cost = await a_quiet_minute(dynamodb)
-        assert set(cost) == {"BatchWriteItem"}
-        assert cost["BatchWriteItem"] <= 14
+        cost = await a_quiet_minute(worker)
+        assert set(cost) == {"inbox", "beat"}
+        assert cost["beat"] <= 14
         for stream in streams:
             await finish(stream)
 
@@ -495,16 +535,16 @@ async def test_any_number_of_open_questions_costs_one_batch_in_ten_polls(
 ) -> None:
     async with workers(1, poll=POLL, lease=LEASE) as [worker]:
         with worker.expect_reply(session.session_id, "s-1"), worker.expect_reply(session.session_id, "s-2"):
-            cost = await a_quiet_minute(dynamodb)
-        assert set(cost) == {"BatchGetItem"}
+            cost = await a_quiet_minute(worker)
+        assert set(cost) == {"inbox", "beat", "BatchGetItem"}
         assert cost["BatchGetItem"] <= 14
 
 
-async def test_a_quiet_listen_stream_costs_nothing_but_the_bus(session: Session, dynamodb: DynamoDBClient) -> None:
+async def test_a_quiet_listen_stream_costs_nothing_of_its_own(session: Session, dynamodb: DynamoDBClient) -> None:
     async with workers(1, poll=POLL, lease=LEASE) as [worker]:
         worker.notifications.attach(InMemorySubscriptionBus())
         with worker.running("", "listen-1", lambda: None), worker.running("", "listen-2", lambda: None):
-            assert await a_quiet_minute(dynamodb) == {}
+            assert set(await a_quiet_minute(worker)) <= {"beat"}
 
 
 async def test_nothing_of_it_grows_while_it_is_quiet(session: Session, store: StreamStore) -> None:
@@ -514,9 +554,8 @@ async def test_nothing_of_it_grows_while_it_is_quiet(session: Session, store: St
         for number in range(50):
             await there.send_standalone(session, "notifications/message", f'{{"n":{number}}}')
         await until(lambda: len(client.messages) == 50)
-        assert here._bus._seen
-        store.events.delete(worker_keys.BUS_PARTITION)
-        await until(lambda: here._bus._seen == set() and leftovers(here) == {"standalone": 1})
+        await until(lambda: store.inboxes.read(here.worker_id) == [])
+        await until(lambda: here._inbox._taken == set() and leftovers(here) == {"standalone": 1})
 
 
 @pytest.mark.parametrize(("most", "connections", "taken"), [(5, 800, 5), (10_000, 800, 700), (10_000, 1, 1)])
