@@ -78,10 +78,10 @@ def test_a_call_that_fails_is_one_read(legacy: LegacyPeer, wire: Wire, tool: str
     assert wire.operations == ["GetItem"]
 
 
-def test_delete_is_one_write(legacy: LegacyPeer, wire: Wire) -> None:
+def test_delete_is_one_write_and_three_requests_for_who_else_serves_the_session(legacy: LegacyPeer, wire: Wire) -> None:
     wire.clear()
     legacy.end()
-    assert [sent.operation for sent in wire.requests if "session_id" in sent.params.get("Key", {})] == ["UpdateItem"]
+    assert wire.operations == ["UpdateItem", "PutItem", "Query", "GetItem"]
 
 
 def test_what_is_refused_before_its_session_is_looked_for_is_free(legacy: LegacyPeer, wire: Wire) -> None:

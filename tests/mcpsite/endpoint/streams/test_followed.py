@@ -446,7 +446,7 @@ async def test_a_quiet_stream_of_another_worker_is_read_less_and_less_often(
         stream_id = stream_of_another(store, session, 0)
         await come_back(worker, session, schema.event_id(stream_id, 0))
         # Word of it is left, once.
-        await until(lambda: "BatchWriteItem" in wire.operations)
+        await until(lambda: store.holdings.of_session(session.session_id))
         wire.clear()
         await asyncio.sleep((IDLE_FACTOR + 2.5 * IDLE_FACTOR) * POLL_SECONDS)
         # Ten at the rate of an active stream and then two or three; the owner's beat is looked at thrice a lease.

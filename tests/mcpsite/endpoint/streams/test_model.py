@@ -27,12 +27,12 @@ from hypothesis.stateful import (
 )
 from mcp_types import ErrorData, JSONRPCError
 
-from mcpsite.endpoint.peers import poller
-from mcpsite.endpoint.streams import followed, held, standalone
+from mcpsite.endpoint.peers import inbox, lease, pace, poller, traces, watch
+from mcpsite.endpoint.streams import followed, held
 from mcpsite.endpoint.streams.owned import OwnedStream
 from mcpsite.endpoint.streams.worker import Worker
 from mcpsite.endpoint.wire.answers import encode
-from sessions_dynamo import schema, worker_keys
+from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import close_planes_of_this_loop
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
@@ -135,7 +135,6 @@ class Streams(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         type(self).clock.seconds = time.time()
-        self.store.events.delete(worker_keys.BUS_PARTITION)
         self.loop = asyncio.Runner()
         self.homes: list[Home] = []
         self.streams: list[Running] = []
@@ -160,7 +159,6 @@ class Streams(RuleBasedStateMachine):
 
         worker = self.run(make())
         worker.poll_seconds, worker.lease_seconds = 0.5, LEASE_SECONDS
-        worker._bus._from_ms = self.clock.now_ms()
         self.homes.append(Home(worker, heard_at=self.clock.seconds))
 
     def text(self) -> str:
@@ -347,6 +345,10 @@ class Streams(RuleBasedStateMachine):
                 self.run(self.poll(home.worker))
 
     async def poll(self, worker: Worker) -> None:
+        # As ``WorkerLease.run`` does, which sleeps by no clock of ours.
+        if self.clock.seconds >= worker.lease._held_until - LEASE_SECONDS * 2 / 3:
+            async with worker.lease._beating:
+                await worker.lease._beat()
         for _ in range(3):
             worker._poller._poke.clear()
             async with asyncio.TaskGroup() as worker._poller._steps:
@@ -361,7 +363,7 @@ class Streams(RuleBasedStateMachine):
     def terminate(self, session: int, home: int) -> None:
         whose = chosen(self.live_sessions, session)
         default_store().terminate(whose.stored.session_id)
-        self.run(chosen(self.well, home).worker.end_session(whose.stored.session_id))
+        self.run(chosen(self.well, home).worker.end_session(whose.stored.session_id, whose.stored.created_at))
         cancelled = JSONRPCError(jsonrpc="2.0", id=1, error=ErrorData(code=0, message="cancelled"))
         for one in self.served:
             if one.session is whose:
@@ -480,8 +482,10 @@ def test_every_client_receives_its_stream_once_in_order_and_one_end(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(schema, "now_ms", clock.now_ms)
-    for module in (followed, held, poller, standalone):
+    for module in (followed, held, inbox, pace, poller, traces, watch):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for module in (lease, watch):
+        monkeypatch.setattr(module, "awake_seconds", clock.monotonic)
     Streams.clock, Streams.store = clock, store
     run_state_machine_as_test(
         Streams,

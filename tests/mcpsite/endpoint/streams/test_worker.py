@@ -215,7 +215,7 @@ async def test_a_call_leaves_word_while_it_runs_and_takes_it_back(session: Sessi
         assert store.holdings.of_session(session.session_id) == {worker.worker_id: [1]}
         await handler.stop()
         await until(lambda: store.holdings.of_session(session.session_id) == {})
-        assert leftovers(worker) == {}
+        await until(lambda: leftovers(worker) == {})
 
 
 async def test_a_call_that_was_cancelled_before_it_left_word_finds_that_by_itself(
