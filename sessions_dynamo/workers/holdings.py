@@ -63,7 +63,7 @@ class HoldingOperations:
         items = [
             {**held.key, "worker": {"S": held.worker_id}, "number": {"N": str(held.number)}}
             | {"seen": {"N": str(held.seen)}, schema.TTL_ATTRIBUTE: ttl}
-            | ({"request_id": {"S": held.request[:256]}} if held.request else {})
+            | ({"request_id": {"S": _shown(held.request)}} if held.request else {})
             for held in holdings
         ]
         yield from batches.put(self._table, items)
@@ -144,3 +144,8 @@ class Holdings:
 
 def _key(session_id: str, key: str) -> Item:
     return {"session_id": {"S": session_id}, "event_id": {"S": key}}
+
+
+def _shown(request: str) -> str:
+    """A request's id for people: a client's may hold what DynamoDB's text cannot."""
+    return request[:256].encode(errors="replace").decode()
