@@ -22,6 +22,7 @@ from sessions_dynamo.store.live_update import count_cancellation, lapse
 from sessions_dynamo.store.times import ahead, is_expired, to_ms
 from sessions_dynamo.workers.holdings import Cancellation, HoldingOperations
 from sessions_dynamo.workers.inboxes import InboxOperations
+from sessions_dynamo.workers.news import NewsOperations
 from sessions_dynamo.workers.once import item_at, put_if_absent
 from sessions_dynamo.workers.replies import ReplyOperations
 from sessions_dynamo.workers.roster import RosterOperations
@@ -50,6 +51,7 @@ class StreamOperations:
         self.replies = ReplyOperations(events.table)
         self.inboxes = InboxOperations(events.table)
         self.holdings = HoldingOperations(events.table, events.event_ttl)
+        self.news = NewsOperations(events.table)
         self.roster = RosterOperations(events.table)
         self.standalone = StandaloneOperations(events, self.inboxes)
 

@@ -10,6 +10,7 @@ from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.events import default_store as default_events
 from sessions_dynamo.workers.holdings import Holdings
 from sessions_dynamo.workers.inboxes import Inboxes
+from sessions_dynamo.workers.news import News
 from sessions_dynamo.workers.replies import Replies
 from sessions_dynamo.workers.roster import Roster
 from sessions_dynamo.workers.standalone_operations import MAX_DELIVERY, MAX_DELIVERY_BYTES, Claim, Standalone, Waiting
@@ -31,6 +32,7 @@ class StreamStore:
         self.replies = Replies(self.operations.replies, self.drive)
         self.inboxes = Inboxes(self.operations.inboxes, self.drive)
         self.holdings = Holdings(self.operations.holdings, self.drive)
+        self.news = News(self.operations.news, self.drive)
         self.roster = Roster(self.operations.roster, self.drive)
 
     open = blocking(StreamOperations.open)
