@@ -95,7 +95,7 @@ class NewsOperations:
     def since(self, worker_id: str, number: int, newest: int) -> Operation[list[tuple[int, list[Any]]]]:
         """What a worker told after a number, up to the number that its head gave: one consistent Query for 1 MB.
 
-        Each item's number and payloads, in their order; what has expired, or cannot be read, is left out. Raises
+        Each item's number and payloads, in their order; an item that has expired, or cannot be read, has none. Raises
         ``StorageError``.
         """
         if newest <= number:
@@ -110,7 +110,7 @@ class NewsOperations:
             },
             ConsistentRead=True,
         )
-        return [(int(item["event_id"]["S"]), _payloads(item)) for item in items if not is_expired(item)]
+        return [(int(item["event_id"]["S"]), [] if is_expired(item) else _payloads(item)) for item in items]
 
     def _forget(self, heads: Iterable[Item]) -> Operation[None]:
         long_ago = schema.now_ms() // 1000 - int(FORGET_AFTER.total_seconds())
