@@ -87,9 +87,9 @@ docs-serve: $(VENV)/dev.stamp
 # Pins stay as they are: 'make lock ARGS=--upgrade' takes the newest, ARGS="--upgrade-package mcp" one of them.
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(ARGS)
 lock: $(VENV)/dev.stamp
-	$(BIN)/uv $(COMPILE) --extra embedded --extra postgresql pyproject.toml -o requirements.txt
-	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra postgresql pyproject.toml -o requirements-image.txt
-	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --extra postgresql --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv $(COMPILE) --extra embedded --extra postgresql --extra bell pyproject.toml -o requirements.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra postgresql --extra bell pyproject.toml -o requirements-image.txt
+	$(BIN)/uv $(COMPILE) --constraints requirements.txt --extra embedded --extra postgresql --extra bell --group dev pyproject.toml -o requirements-dev.txt
 
 # What deploy/ repeats of the code: tables, policies, alarms, dashboard.
 templates: $(VENV)/dev.stamp

@@ -102,7 +102,7 @@ def test_ci_installs_what_is_missing_and_then_runs_what_the_readme_says(tmp_path
     log = tmp_path / "log"
     for name in ("bash", "dirname", "env"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
-    for name in ("apt-get", "make", "curl", "chromium", "debootstrap", "bwrap", "sudo", "python3"):
+    for name in ("apt-get", "make", "curl", "chromium", "redis-server", "debootstrap", "bwrap", "sudo", "python3"):
         stub = tmp_path / name
         stub.write_text(f'#!/bin/bash\necho "{name} $* CI=$CI" >> {log}\n')
         stub.chmod(0o755)

@@ -66,7 +66,7 @@ def test_what_is_installed_is_what_is_locked(image: Image) -> None:
     assert installed - installer == locked
     assert len(installer) == 1
     names = {name for name, _ in installed}
-    assert {"psycopg", "psycopg-binary", "psycopg-pool"} <= names
+    assert {"psycopg", "psycopg-binary", "psycopg-pool", "redis"} <= names
     assert not names & {"moto", "flask", "setuptools"}
 
 
