@@ -90,6 +90,7 @@ SLOW = frozenset(
         "sessions_dynamo/transfer/test_exports.py",
         "sessions_dynamo/upkeep/test_expiry.py",
         "mcpsite/aws_lambda/test_cold.py",
+        "mcpsite/endpoint/peers/test_bell.py",
         "mcpsite/endpoint/streams/test_model.py",
         "mcpsite/endpoint/streams/test_worker.py",
         "mcpsite/endpoint/test_exact_values.py",

@@ -13,6 +13,7 @@ from django.utils import autoreload
 from mcpsite.endpoint.access.auth import ChosenTwice, chosen, load_authenticator
 from mcpsite.endpoint.conf import PUBLIC, conf
 from mcpsite.endpoint.own_routes import overridden
+from mcpsite.endpoint.peers.bell import CannotRing, chosen_bell
 from mcpsite.endpoint.server_object.authored import CannotServe
 from mcpsite.endpoint.server_object.http_app import served_app
 from mcpsite.endpoint.server_object.loading import load_server
@@ -156,3 +157,13 @@ def check_base_path(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
             id="mcp_endpoint.E007",
         )
     ]
+
+
+@register()
+def check_bell(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """``BUS_URL`` is one that redis-py knows, which is installed. Nothing connects: it may be away now and then."""
+    try:
+        chosen_bell(lambda works: None)
+    except CannotRing as exc:
+        return [Error(str(exc), hint=exc.hint, id="mcp_endpoint.E008")]
+    return []

@@ -45,6 +45,8 @@ class EndpointSettings(Settings):
     MAX_STREAMS = Setting(int, 10_000)
     """Open streams of a process; at most what its open files allow."""
     SHUTDOWN_GRACE_SECONDS = Setting(float, 20.0)
+    BUS_URL = Setting(str, "")
+    """A Redis, Valkey or ElastiCache by which workers ring for each other (``peers.bell``); empty: they look alone."""
 
 
 conf: Final = EndpointSettings()

@@ -113,3 +113,21 @@ def test_without_its_extra_a_database_url_of_postgresql_says_what_to_install(bar
     assert done.returncode != 0
     assert "pip install 'mcp-sessions[postgresql]'" in done.stderr.splitlines()[-1]
     assert "secret" not in done.stderr
+
+
+def test_without_its_extra_a_bus_url_says_what_to_install(bare: Path, tmp_path: Path) -> None:
+    site = {"DJANGO_SETTINGS_MODULE": "mcpsite.settings", "DEBUG": "true", "BUS_URL": "redis://:secret@127.0.0.1"}
+    done = subprocess.run(
+        [bare / "python", "-m", "django", "check"],
+        cwd=tmp_path,
+        env=outside() | site,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "(mcp_endpoint.E008)" in done.stderr
+    assert "pip install 'mcp-sessions[bell]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr

@@ -70,6 +70,16 @@ def test_an_argument_of_a_tools_own_that_names_nothing_any_more_is_said(settings
         assert _errors() == {}
 
 
+def test_a_bell_that_is_none_is_refused_without_its_password(settings: Settings) -> None:
+    settings.BUS_URL = "redis://:hid/den@127.0.0.1"
+    (error,) = _errors().values()
+    assert error.id == "mcp_endpoint.E008"
+    assert "BUS_URL cannot be used" in error.msg
+    assert "hid" not in f"{error.msg} {error.hint}"
+    settings.BUS_URL = "redis://:hid%2Fden@nowhere.example"
+    assert _errors() == {}, "it is not asked"
+
+
 @pytest.mark.parametrize("path", ["https://mcp.example.com/tools", "/tools?x=1", "/a b", "/%2F"])
 def test_a_base_path_that_is_none_is_refused(settings: Settings, path: str) -> None:
     settings.MCP_BASE_PATH = path
