@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TextIO
 
-from django.core.management.base import BaseCommand, OutputWrapper
+from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
 PIPE_CLOSED: Final = 141
 """What a shell reports of a program that a closed pipe ended."""
@@ -32,11 +34,17 @@ class Output(OutputWrapper):
 
 
 class SessionsCommand(BaseCommand):
-    """A command that ends without a word where nobody reads on, as in ``manage.py … | head``."""
+    """A command that takes its arguments in any order, and ends without a word where nobody reads on (``… | head``)."""
 
     def __init__(self, stdout: TextIO | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(stdout, *args, **kwargs)
         self.stdout = Output(stdout or sys.stdout)
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """As Django has it, but names may stand behind options, wherever these stand."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.parse_args = partial(_in_any_order, parser, parser.parse_args)  # type: ignore[method-assign, assignment]
+        return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """As Django has it. Raises ``SystemExit`` where standard output was closed."""
@@ -48,6 +56,23 @@ class SessionsCommand(BaseCommand):
             discard_output()
             raise SystemExit(PIPE_CLOSED) from None
         return output
+
+
+def _in_any_order(
+    parser: CommandParser,
+    in_turn: Callable[..., Namespace],
+    args: Sequence[str] | None = None,
+    namespace: Namespace | None = None,
+) -> Namespace:
+    """What the words say, read for options first and for names among the rest.
+
+    By itself argparse fills all positionals from the first words that are no option: of "delete --yes NAME" the action
+    with "delete", the names with nothing, and NAME is an argument too many.
+    """
+    words = sys.argv[1:] if args is None else list(args)
+    if "--" in words:
+        return in_turn(words, namespace)  # Read twice, it would be lost, and what stands behind it be an option.
+    return parser.parse_intermixed_args(words, namespace)
 
 
 def discard_output() -> None:
