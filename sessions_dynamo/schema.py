@@ -161,6 +161,18 @@ class EventKind(StrEnum):
     BUS = "bus"
 
 
+OF_THE_MOMENT: Final = frozenset(
+    {
+        EventKind.HOLDING,
+        EventKind.CANCELLATION,
+        EventKind.WORKER,
+        EventKind.MESSAGE,
+        EventKind.NEWS,
+        EventKind.BUS,
+    }
+)
+"""What workers tell each other: it means nothing to any others, nor to themselves an hour later."""
+
 REPLY_PREFIX: Final = "reply."
 CALL_PREFIX: Final = "call."
 STREAMS_END: Final = ":"

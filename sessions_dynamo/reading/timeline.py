@@ -18,6 +18,7 @@ from sessions_dynamo.errors import boto_errors
 from sessions_dynamo.reading import entries
 from sessions_dynamo.reading.entries import Entry, Item, Show, from_ms
 from sessions_dynamo.schema import EventKind
+from sessions_dynamo.store.event_items import EVENT_KINDS
 from sessions_dynamo.store.events import EventStore
 
 _SALT: Final = "sessions_dynamo.timeline"  # Of cursors that are out: a name that no move changes.
@@ -26,6 +27,7 @@ WINDOW_QUERIES: Final = 4
 CALL_QUERIES: Final = 3
 MAX_CALLS: Final = 1000
 """Calls that a filtered page reads before it offers to go on."""
+_OF_STREAMS: Final = EVENT_KINDS | {EventKind.LEASE, EventKind.INBOX}
 END: Final = ""
 """A position's place where there is no more to read."""
 
@@ -194,7 +196,7 @@ def _read_window(store: EventStore, session_id: str, start: str | None) -> _Wind
 def _add(window: _Window, session_id: str, item: Item) -> None:
     key = item["event_id"]["S"]
     kind = schema.kind_of(session_id, key)
-    if kind is EventKind.PART:
+    if kind not in _OF_STREAMS:
         return
     stream_id = key.partition(".")[0]
     if not _time(stream_id):

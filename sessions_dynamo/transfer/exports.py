@@ -2,7 +2,7 @@
 
 A session comes with the large values that its state points to, read again until they agree, so that an export made
 while the service runs holds no session whose values are missing. Left out and counted: large values that no session
-points to, and the bus, which is for the workers of the moment.
+points to, and what the workers of the moment tell each other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import botocore.session
 
-from sessions_dynamo import chunks, schema, worker_keys
+from sessions_dynamo import chunks, schema
 from sessions_dynamo.client import dynamodb, is_aws
 from sessions_dynamo.errors import SessionNotFound, boto_errors
 from sessions_dynamo.operations import boto3_driver, run
@@ -47,6 +47,8 @@ VALUES_AT_ONCE: Final = 25
 """Large values in memory: at most 10 MB."""
 ATTEMPTS: Final = 5
 """Readings of a session whose large values are replaced while they are read."""
+FIRST: Final = 10
+"""Items of a session's events that are asked for at once, to see whether there are any."""
 
 
 @dataclass(slots=True)
@@ -60,8 +62,8 @@ class Tally:
     scanned_values: int = 0
     missing_values: int = 0
     """Large values that a session points to and that do not exist."""
-    bus: int = 0
-    """Notifications on the bus, left out."""
+    of_the_moment: int = 0
+    """Items by which workers tell each other what they hold and what they have for each other, left out."""
 
     @property
     def unused_values(self) -> int:
@@ -138,7 +140,7 @@ class _Export:
         return answer.get("Item")
 
     def has_events(self, session_id: str) -> bool:
-        return next(iter(self._events_of(session_id, limit=1)), None) is not None
+        return any(not _is_of_the_moment(item) for item in self._events_of(session_id, limit=FIRST))
 
     # --- Lines ------------------------------------------------------------------------------------------------
 
@@ -160,8 +162,8 @@ class _Export:
 
     def _events_page(self, items: Iterable[Item]) -> Iterator[str]:
         for item in items:
-            if item["session_id"]["S"] == worker_keys.BUS_PARTITION:
-                self._tally.bus += 1
+            if _is_of_the_moment(item):
+                self._tally.of_the_moment += 1
             else:
                 yield self._item("events", item)
 
@@ -221,6 +223,10 @@ class _Export:
 
     def _get(self, keys: list[Item]) -> list[Item]:
         return run(self._client, batches.get(self.sessions, keys))
+
+
+def _is_of_the_moment(item: Item) -> bool:
+    return schema.kind_of(item["session_id"]["S"], item["event_id"]["S"]) in schema.OF_THE_MOMENT
 
 
 def _key(item_id: str) -> Item:

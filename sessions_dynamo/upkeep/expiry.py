@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 
-from sessions_dynamo import chunks, schema
+from sessions_dynamo import chunks, schema, worker_keys
 from sessions_dynamo.reading.index_pages import SHARDS
 from sessions_dynamo.reading.item_kinds import SessionsKind
 from sessions_dynamo.reading.session_list import SessionList
@@ -194,8 +194,13 @@ class _Run:
     def _tidy_events(self, pool: ThreadPoolExecutor, shard: str, expired: set[str]) -> None:
         self._look_at_the_clock()
         found = self._events.drive(stored_by_session(self._events.table, shard))
-        # What is left of the expired ones is an index that lags behind.
-        stored = {session_id: each for session_id, each in found.items() if session_id not in expired}
+        # What is left of the expired ones is an index that lags behind. What workers tell each other is no session's,
+        # so that it is not there says nothing.
+        stored = {
+            session_id: each
+            for session_id, each in found.items()
+            if session_id not in expired and not worker_keys.is_of_workers(session_id)
+        }
         old = times.to_ms(self._now - SAFE_AGE)
         self._each(pool, self._delete_stray, self._strays(key for key, each in stored.items() if each.since <= old))
         most = self._events.max_events

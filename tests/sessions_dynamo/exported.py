@@ -50,6 +50,7 @@ def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
     streams.send("full", standalone, "notifications/message", "{}")
     streams.replies.put("full", "1", "y" * (PART_BYTES + 1))
     streams.bus.publish("worker", "resources", {})
+    put_of_the_moment(events, "full")
     call = Call("full", datetime.now(UTC), "tools/call", "ok", 12.5, tool="store", request_body=ODD_TEXT)
     record_calls(events, call)
     every_type: Item = {
@@ -67,6 +68,30 @@ def make_every_kind(sessions: SessionStore, events: EventStore) -> None:
     sessions.drive(batches.put(sessions.table, [{"session_id": {"S": "none of ours#"}, "B": {"B": b"\x00\xff"}}]))
 
 
+OF_THE_MOMENT = 7
+"""Items by which workers tell each other something: those of ``put_of_the_moment``, and one on the bus."""
+
+
+def put_of_the_moment(events: EventStore, session_id: str, **more: Item) -> None:
+    """What workers tell each other: all kinds of it but the bus's, the last two in a session's partition."""
+    worker_id = "0123456789ab"
+    ttl = {"ttl": {"N": str(schema.now_ms() // 1000 + 600)}}
+    keys = [
+        (worker_keys.WORKERS_PARTITION, worker_id),
+        (worker_keys.inbox_partition(worker_id), "1763700000000aaa"),
+        (worker_keys.news_partition(worker_id), worker_keys.news_id(1)),
+        ("#of a version to come", schema.event_id(schema.time_ordered_id(), 0)),
+    ]
+    items = [{"session_id": {"S": partition}, "event_id": {"S": key}, **ttl, **more} for partition, key in keys]
+    own = {"session_id": {"S": session_id}, **ttl, "number": {"N": "1"}, **more}
+    holding = {"event_id": {"S": worker_keys.holding_id("7", worker_id, 1)}, "worker": {"S": worker_id}}
+    items += [
+        {**own, **holding, "request_id": {"S": "7"}},
+        {**own, "event_id": {"S": worker_keys.cancellation_id("7")}, "hang_up": {"BOOL": True}},
+    ]
+    events.drive(batches.put(events.table, items))
+
+
 def make_many(sessions: SessionStore, events: EventStore, count: int) -> None:
     """Many sessions, each with state and a few events, every tenth with a large value."""
     for number in range(count):
@@ -78,16 +103,20 @@ def make_many(sessions: SessionStore, events: EventStore, count: int) -> None:
 
 
 def contents(dynamodb: DynamoDBClient, both: Both) -> dict[str, list[Item]]:
-    """Every item of both tables but the bus's, in the order of their keys, made comparable."""
+    """Every item of both tables but what is of the moment, in the order of their keys, made comparable."""
     found = {}
     for table in both:
         keys = [key.name for key in table.schema.keys]
-        items = [
-            item for item in raw_items(dynamodb, table.name) if item["session_id"]["S"] != worker_keys.BUS_PARTITION
-        ]
+        items = [item for item in raw_items(dynamodb, table.name) if not _is_of_the_moment(item)]
         items.sort(key=lambda item: [item[key]["S"] for key in keys])
         found[table.schema.purpose] = [{name: normal(value) for name, value in item.items()} for item in items]
     return found
+
+
+def _is_of_the_moment(item: Item) -> bool:
+    partition: str = item["session_id"]["S"]
+    key: str = item.get("event_id", {"S": ""})["S"]
+    return bool(key) and (partition.startswith("#") or key.startswith(("hold.", "cancel.")))
 
 
 def normal(value: Item) -> Item:

@@ -23,7 +23,8 @@ from sessions_dynamo.transfer.export_files import STANDARD, written_whole
 class Command(SessionsCommand):
     help = (
         "Writes every item of both tables, or one session with its large values and events, to a file of JSON Lines"
-        " that sessions_import reads. Each item is as it was when it was read; the bus is left out."
+        " that sessions_import reads. Each item is as it was when it was read; what workers tell each other is"
+        " left out."
     )
     requires_system_checks = (DYNAMODB,)
 
@@ -86,8 +87,8 @@ class Command(SessionsCommand):
             f" {tally.values:,} large values) and {tally.items['events']:,} items of events: {text} of JSON Lines.",
             path,
         )
-        if tally.bus:
-            self._say(f"Left out: {tally.bus:,} notifications on the bus, which are for the workers of now.", path)
+        if tally.of_the_moment:
+            self._say(f"Left out: {tally.of_the_moment:,} items that are for the workers of now alone.", path)
         if tally.unused_values:
             self._say(
                 f"Left out: {tally.unused_values:,} large values that no session points to; 'manage.py sessions_expire"

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sessions_dynamo import schema
-from sessions_dynamo.reading import timeline
+from sessions_dynamo.reading import activity, entries, event_list, tails, timeline
 from sessions_dynamo.reading.entries import Entry, Show
+from sessions_dynamo.reading.tails import Tail
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.workers.streams import Lease, StreamStore
 from tests.engines import on_dynamodb_local
-from tests.sessions_dynamo.support import Wire, record_calls
+from tests.sessions_dynamo.exported import put_of_the_moment
+from tests.sessions_dynamo.support import Wire, raw_items, record_calls
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -54,8 +56,8 @@ def everything(
     raise AssertionError("the pages do not end")
 
 
-def seconds_of(entries: list[Entry]) -> list[float]:
-    return [(entry.at - START).total_seconds() for entry in entries]
+def seconds_of(found: list[Entry]) -> list[float]:
+    return [(entry.at - START).total_seconds() for entry in found]
 
 
 def test_events_and_calls_are_listed_newest_first_across_streams(event_store: EventStore) -> None:
@@ -198,6 +200,26 @@ def test_other_sessions_and_foreign_items_are_left_out(event_store: EventStore) 
             TableName=event_store.table, Item={"session_id": {"S": "abc"}, "event_id": {"S": key}}
         )
     assert timeline.page(event_store, "abc").entries == []
+
+
+@pytest.mark.parametrize(
+    "partition", ["abc", "#workers", "#inbox.0123456789ab", "#news.0123456789ab", "#of a version to come"]
+)
+def test_what_workers_tell_each_other_is_neither_an_entry_nor_a_stream(event_store: EventStore, partition: str) -> None:
+    put_of_the_moment(event_store, "abc")
+    put_of_the_moment(event_store, "abc", timestamp={"N": "1"}, shard={"S": "0"}, event_type={"S": "ping"})
+    shown = timeline.page(event_store, partition)
+    assert (shown.entries, shown.streams, shown.next_cursor) == ([], [], None)
+    for item in raw_items(event_store.dynamodb, event_store.table):
+        assert entries.decode(item) is None
+        assert entries.get(event_store, item["session_id"]["S"], item["event_id"]["S"]) is None
+    assert event_list.page(event_store).entries == []
+    assert event_list.page(event_store, show=Show.FAILED).entries == []
+    assert tails.of_all(event_store, Tail(0)).entries == []
+    assert tails.of_session(event_store, partition, Tail(0)).entries == []
+    traffic = activity.traffic(event_store, datetime.now(UTC) - timedelta(hours=1))
+    assert (traffic.events.times, traffic.tool_calls.times) == ((), ())
+    assert (event_store.count("abc"), event_store.recent(partition)) == (0, [])
 
 
 def test_a_damaged_cursor_is_refused(event_store: EventStore) -> None:

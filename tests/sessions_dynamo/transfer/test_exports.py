@@ -15,23 +15,33 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test import override_settings
 
-from sessions_dynamo import client, schema, worker_keys
+from sessions_dynamo import client, schema
 from sessions_dynamo.errors import SessionNotFound, StorageUnavailable, TableMissing
 from sessions_dynamo.operations import run
 from sessions_dynamo.reading import scans
+from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.store.state import Spilled
 from sessions_dynamo.tables.names import named_tables
 from sessions_dynamo.tables.setup import ensure_tables
+from sessions_dynamo.transfer import exports
 from sessions_dynamo.transfer.export_files import PARTIAL_SUFFIX, written_whole
 from sessions_dynamo.transfer.export_format import ExportDamaged, TableKind
 from sessions_dynamo.transfer.exports import Tally, export_session, export_tables
 from sessions_dynamo.transfer.imports import ImportStopped, check, load
 from tests.conftest import start_or_skip
 from tests.engines import DYNAMODB_LOCAL, MOTO
-from tests.sessions_dynamo.exported import Both, both_tables, contents, make_every_kind, make_many
+from tests.sessions_dynamo.exported import (
+    OF_THE_MOMENT,
+    Both,
+    both_tables,
+    contents,
+    make_every_kind,
+    make_many,
+    put_of_the_moment,
+)
 from tests.sessions_dynamo.support import Clock, Wire, raw_items, state_of
 from tests.sessions_dynamo.wire import answering, error
 
@@ -132,7 +142,7 @@ def test_an_export_begins_with_its_origin_and_ends_with_its_counts(
     assert counted["sessions"] == 7
 
 
-def test_the_bus_and_large_values_that_nothing_points_to_are_left_out_and_counted(
+def test_what_workers_tell_each_other_and_large_values_that_nothing_points_to_are_left_out_and_counted(
     session_store: SessionStore, event_store: EventStore, dynamodb: DynamoDBClient, both: Both
 ) -> None:
     make_every_kind(session_store, event_store)
@@ -140,10 +150,16 @@ def test_the_bus_and_large_values_that_nothing_points_to_are_left_out_and_counte
     dynamodb.put_item(TableName=both[0].name, Item={"session_id": {"S": unused}, "value": {"S": "1"}})
     tally = Tally()
     export = exported(dynamodb, both, tally=tally)
-    assert (tally.sessions, tally.values, tally.unused_values, tally.bus) == (2, 2, 1, 1)
+    assert (tally.sessions, tally.values, tally.unused_values) == (2, 2, 1)
+    assert tally.of_the_moment == OF_THE_MOMENT
     assert tally.bytes == len(export)
     assert unused.encode() not in export
-    assert worker_keys.BUS_PARTITION.encode() not in export
+    kinds = {
+        schema.kind_of(line["Item"]["session_id"]["S"], line["Item"]["event_id"]["S"])
+        for line in lines_of(export)[1:-1]
+        if line["Table"] == "events"
+    }
+    assert kinds == set(EventKind) - schema.OF_THE_MOMENT
 
 
 def test_a_session_that_changes_while_it_is_exported_comes_with_the_values_it_points_to(
@@ -244,7 +260,8 @@ def test_one_session_comes_with_its_values_its_regions_and_its_events(
     assert sorted(key.split("#")[1] for key in keys[:2]) == ["huge", "large"]
     assert keys[2:] == ["full", "full##us-west-2"]
     sort_keys = [line["Item"]["event_id"]["S"] for line in lines if line["Table"] == "events"]
-    assert len(sort_keys) == len(event_store.item_keys("full"))
+    # But for what its workers told each other: that it runs there, and that it was cancelled.
+    assert len(sort_keys) == len(event_store.item_keys("full")) - 2
     assert last["Trailer"]["Items"] == {"sessions": 4, "events": len(sort_keys)}
 
 
@@ -256,7 +273,23 @@ def test_what_is_left_of_a_session_that_is_gone_can_be_exported(
     assert lines[-1]["Trailer"]["Items"] == {"sessions": 0, "events": 1}
 
 
-@pytest.mark.parametrize("session_id", ["unknown", "#bus", "full#large", ""])
+def test_what_workers_of_one_session_tell_each_other_is_left_out_and_counted(
+    event_store: EventStore, dynamodb: DynamoDBClient, both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_of_the_moment(event_store, "gone")
+    with pytest.raises(SessionNotFound):
+        export_session("gone", both, client=dynamodb)
+    monkeypatch.setattr(exports, "FIRST", 1)
+    event_store.drive(
+        batches.put(event_store.table, [{"session_id": {"S": "gone"}, "event_id": {"S": schema.reply_id("7")}}])
+    )
+    tally = Tally()
+    lines = lines_of("".join(export_session("gone", both, client=dynamodb, tally=tally)).encode())
+    assert lines[-1]["Trailer"]["Items"] == {"sessions": 0, "events": 1}
+    assert tally.of_the_moment == 2
+
+
+@pytest.mark.parametrize("session_id", ["unknown", "#bus", "#workers", "#inbox.0123456789ab", "full#large", ""])
 def test_an_unknown_session_is_refused_before_the_first_line(
     session_store: SessionStore, event_store: EventStore, dynamodb: DynamoDBClient, both: Both, session_id: str
 ) -> None:

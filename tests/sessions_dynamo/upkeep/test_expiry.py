@@ -19,6 +19,7 @@ from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.store.state import Spilled
 from sessions_dynamo.upkeep import expiry, orphans
 from sessions_dynamo.upkeep.expiry import Tally, Task, maintain
+from tests.sessions_dynamo.exported import put_of_the_moment
 from tests.sessions_dynamo.store.test_events import LATE, stream_of
 from tests.sessions_dynamo.support import Clock, Wire, large_values, raw_items, state_of
 
@@ -176,6 +177,20 @@ def test_events_of_a_session_that_is_gone_are_deleted_with_what_is_no_event(
     tally = maintain(session_pages, event_store)
     assert (tally.stray_sessions, tally.stray_items) == (1, 4)
     assert (len(event_store.item_keys("gone")), len(event_store.item_keys("live"))) == (0, 4)
+
+
+def test_what_workers_tell_each_other_is_never_taken_for_a_sessions(
+    session_store: SessionStore, session_pages: SessionList, event_store: EventStore, clock: Clock
+) -> None:
+    """As the tables hold it, in no index; and were it in one, as what looks like an event of long ago."""
+    session_store.create("live")
+    put_of_the_moment(event_store, "live")
+    put_of_the_moment(event_store, "live", timestamp={"N": "1"}, shard={"S": "0"})
+    before = raw_items(event_store.dynamodb, event_store.table)
+    event_store.operations.max_events = 0
+    parts = PARTS + expiry.SEGMENTS
+    assert maintain(session_pages, event_store, Task(orphans=True)) == Tally(parts=parts, of_parts=parts)
+    assert raw_items(event_store.dynamodb, event_store.table) == before
 
 
 def test_events_that_are_young_are_kept_while_their_session_may_not_have_come_to_a_replica(

@@ -21,7 +21,8 @@ from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import default_store as events
 from tests.engines import on_moto
-from tests.sessions_dynamo.support import Wire, record_calls
+from tests.sessions_dynamo.exported import put_of_the_moment
+from tests.sessions_dynamo.support import Wire, raw_items, record_calls
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -256,6 +257,11 @@ class TestOneEvent:
             ("one", "none"),
             ("../..", "../../x"),
             ("#bus", "1"),
+            ("#workers", "0123456789ab"),
+            ("#inbox.0123456789ab", "1763700000000aaa"),
+            ("#news.0123456789ab", "0000000001"),
+            ("one", "hold.0.0123456789ab.1"),
+            ("one", "cancel."),
             (HOSTILE, HOSTILE),
             ("one", "call.1"),
             ("." * 300, ".!"),
@@ -268,6 +274,19 @@ class TestOneEvent:
             answer = viewer.get(reverse(f"mcp_staff:{name}", args=[session_id, key]))
             assert answer.status_code == 404
             assert "<script>alert" not in answer.content.decode()
+
+
+@on_moto
+def test_what_workers_tell_each_other_is_no_event_of_any_page(dynamodb: DynamoDBClient, viewer: Client) -> None:
+    put_of_the_moment(events(), "one")
+    put_of_the_moment(events(), "one", timestamp={"N": "1"}, shard={"S": "0"}, event_type={"S": "ping"})
+    keys = [(item["session_id"]["S"], item["event_id"]["S"]) for item in raw_items(dynamodb, events().table)]
+    assert keys
+    for session_id, key in keys:
+        assert 'class="entry' not in get(viewer, session=session_id)
+        for name in ("event", "event-download"):
+            assert viewer.get(reverse(f"mcp_staff:{name}", args=[session_id, key])).status_code == 404
+    assert 'class="entry' not in get(viewer)
 
 
 @on_moto
