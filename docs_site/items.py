@@ -25,9 +25,12 @@ from sessions_dynamo.schema import EventKind
 from sessions_dynamo.store import calls
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.event_operations import EventOperations
+from sessions_dynamo.store.live_update import count_cancellation, lapse
 from sessions_dynamo.store.session_items import SPILL_BYTES, Session
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.state import State
+from sessions_dynamo.workers.holdings import Cancellation, Holding
+from sessions_dynamo.workers.roster import WorkerItem
 from sessions_dynamo.workers.stream_operations import Lease, StreamOperations
 
 KEY_VALUE: Final = "value of the key-value store"
@@ -38,12 +41,17 @@ DESCRIBED: Final[dict[str, str]] = {
     KEY_VALUE: "A value of `sessions_dynamo.key_value.store`, such as FastMCP's `ctx.set_state`; it is no session's.",
     EventKind.EVENT: "An event of a stream.",
     EventKind.PART: "What does not fit into its event's item; parts count from 1.",
-    EventKind.LEASE: "A stream's owner, or the holder of a standalone stream, and until when its lease runs.",
+    EventKind.LEASE: "A stream's owner, or the holder of a standalone stream.",
     EventKind.INBOX: "A message that waits for the holder of a standalone stream.",
     EventKind.END: "A stream's end, with the response; put only if there is none.",
     EventKind.REPLY: "A client's answer to a request of the server's.",
     EventKind.CALL: "A served call, for the staff pages.",
-    EventKind.BUS: "A notification for every worker.",
+    EventKind.HOLDING: "What a worker serves of the session, once it has run for a moment.",
+    EventKind.CANCELLATION: "That a request was cancelled, or the session ended, for calls that left no trace yet.",
+    EventKind.WORKER: "A worker: its lease, and what it holds.",
+    EventKind.MESSAGE: "A message for one worker, in that worker's partition.",
+    EventKind.NEWS: "What a worker told all others, in its own partition, and how much it was, in one of all workers.",
+    EventKind.BUS: "Of the version before: a notification for every worker.",
 }
 """Each kind in a sentence."""
 
@@ -60,6 +68,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "subscriptions": "URIs, by `resources/subscribe`",
         "state": "JSON text by key; of a large value `item_id`, `size` (bytes) and `ttl`",
         "counters": "numbers by name",
+        "cancellations": "how many of its requests were cancelled",
+        "lapsed": "streams that others ended for a worker that was gone: no call of theirs changes it any more",
         "last_save": "the mark of the last save, by which it knows itself when it is sent again",
     },
     SessionsKind.VALUE: {"value": "JSON text"},
@@ -75,7 +85,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     EventKind.PART: {"data": "the text that follows"},
     EventKind.LEASE: {
         "owner": "the worker, or the `GET` that holds the standalone stream",
-        "lease_expires": "ms; 0 for a standalone stream",
+        "lease_expires": "ms; for the version before, which judged a lease by it; 0 for a standalone stream",
         "request_id": "the request that is answered, JSON",
         "newest": "the newest sequence of a standalone stream; -1 before the first",
     },
@@ -85,6 +95,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "data": "the response, JSON text, or its first part",
         "parts": "as an event's",
         "retry": "as an event's",
+        "last": "the sequence of the event before it, -1 without one; events with a higher one lie behind the end",
         "timestamp": "ms; the sort key of `TimestampIndex`",
     },
     EventKind.REPLY: {
@@ -103,7 +114,35 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "request_body": "with `RECORD_BODIES` only",
         "response_body": "with `RECORD_BODIES` only",
     },
-    EventKind.BUS: {"origin": "the worker, or `staff`", "topic": "what it is about", "data": "JSON text"},
+    EventKind.HOLDING: {
+        "worker": "who serves it",
+        "number": "the worker's own for it",
+        "seen": "how many of the session's requests had been cancelled when it began",
+        "request_id": "the request's id, as text; absent for a stream that a client follows",
+    },
+    EventKind.CANCELLATION: {
+        "number": "which of the session's cancellations it is; calls that had seen as many when they began go on",
+        "hang_up": "of a session that ended: whether its client ended it, and waits for no answers",
+    },
+    EventKind.WORKER: {
+        "beat": "its lease: a number that it moves",
+        "lease_seconds": "s; who sees the number stand still for so long takes the worker for gone",
+        "interval_seconds": "s until the next beat",
+        "host": "its machine's name",
+        "pid": "its process id",
+        "started_at": "ms",
+        "beat_at": "ms, by DynamoDB's clock",
+        "holds": "how many streams, calls and questions it has, by kind",
+    },
+    EventKind.MESSAGE: {
+        "topic": "what it is about",
+        "data": "JSON text, or its first part",
+        "parts": "the sort keys of its further parts; absent where all of it is here",
+    },
+    EventKind.NEWS: {
+        "data": "JSON text of a list, oldest first",
+        "newest": "of a worker's log: the number of its newest item",
+    },
 }
 """What an attribute of each kind means, besides the keys, ``shard`` and ``ttl``."""
 EVERYWHERE: Final = {
@@ -114,6 +153,7 @@ EVERYWHERE: Final = {
 }
 
 _SESSION: Final = "SESSION"
+_WORKER: Final = "000000000000"
 _STREAM: Final = schema.standalone_stream_id(1_700_000_000_000)
 _DAY: Final = timedelta(hours=24)
 
@@ -152,7 +192,7 @@ def _asked() -> Iterator[tuple[str, Request]]:
     """What the operations ask for when they are driven, and nothing answers."""
     sessions = SessionOperations("sessions", session_ttl=_DAY, terminated_ttl=_DAY)
     events = EventOperations("events", event_ttl=_DAY, max_events=1000)
-    streams = StreamOperations(events)
+    streams = StreamOperations(events, "sessions")
     state = State()
     state["key"] = "x" * (SPILL_BYTES + 1)
     now = datetime.now(UTC)
@@ -173,14 +213,20 @@ def _asked() -> Iterator[tuple[str, Request]]:
         ("sessions", sessions.subscribe(session(), "uri:one")),
         ("sessions", sessions.incr(session(), "name")),
         ("sessions", sessions.terminate(_SESSION)),
+        ("sessions", count_cancellation("sessions", _SESSION, "someone")),
+        ("sessions", lapse("sessions", _SESSION, _STREAM)),
         ("sessions", sessions.set_global_state(session(), "eu-west-1", {})),
         ("sessions", KeyValueOperations("sessions", _DAY).put("collection", [("key", {})])),
-        ("events", streams.open(Lease(_SESSION, _STREAM, "owner", 1, "1"), [_event(0, text)])),
-        ("events", streams.end(_event(1, text))),
-        ("events", streams.claim(_SESSION, _STREAM, "owner")),
-        ("events", streams.send(_SESSION, _STREAM, "notifications/message", "{}")),
+        ("events", streams.open(Lease(_SESSION, _STREAM, _WORKER, "1"), [_event(0, text)])),
+        ("events", streams.end(_event(1, text), 0)),
+        ("events", streams.standalone.claim(_SESSION, _STREAM, f"{_WORKER}/1", now)),
+        ("events", streams.standalone.send(_SESSION, _STREAM, "notifications/message", "{}")),
         ("events", streams.replies.put(_SESSION, "request", text)),
-        ("events", streams.bus.publish("owner", "topic", {})),
+        ("events", streams.inboxes.send(_WORKER, "topic", text)),
+        ("events", streams.holdings.leave([Holding(_SESSION, "1", _WORKER, 1)])),
+        ("events", streams.holdings.cancel(_SESSION, "1", Cancellation(1, hang_up=True))),
+        ("events", streams.news.publish(_WORKER, 1, ["{}"])),
+        ("events", streams.roster.keep(WorkerItem(_WORKER, 1, 15.0, 5.0, "host", 1, now, now, {}))),
         ("events", _put(calls.encode(call, {"N": "1"}))),
     ]
     for name, operation in asked:

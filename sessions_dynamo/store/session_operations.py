@@ -217,7 +217,7 @@ class SessionOperations:
         }
         item = yield from update_live(self.table, session_id, principal, Update(ended), returning="ALL_NEW")
         metrics.count("SessionTerminated")
-        return times.from_ms(int(item["created_at"]["N"])) if item else None
+        return times.from_ms(int(item["created_at"]["N"])) if "created_at" in item else None
 
     def delete(self, session_id: str) -> Operation[bool]:
         """Delete a session's item, live or not, and its large values; whether there was one.

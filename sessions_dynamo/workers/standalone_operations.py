@@ -223,6 +223,7 @@ class Standalone:
     holder = blocking(StandaloneOperations.holder)
     send = blocking(StandaloneOperations.send)
     tell_holder = blocking(StandaloneOperations.tell_holder)
+    tell = blocking(StandaloneOperations.tell)
     waiting = blocking(StandaloneOperations.waiting)
     deliver = blocking(StandaloneOperations.deliver)
 

@@ -16,8 +16,12 @@ from sessions_dynamo.store.event_operations import EventOperations
 from sessions_dynamo.store.events import EventStore
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.sessions import SessionStore
-from sessions_dynamo.workers.bus import Bus, BusOperations
+from sessions_dynamo.workers.holdings import HoldingOperations, Holdings
+from sessions_dynamo.workers.inboxes import Inboxes, InboxOperations
+from sessions_dynamo.workers.news import News, NewsOperations
 from sessions_dynamo.workers.replies import Replies, ReplyOperations
+from sessions_dynamo.workers.roster import Roster, RosterOperations
+from sessions_dynamo.workers.standalone_operations import Standalone, StandaloneOperations
 from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.streams import StreamStore
 from tests.sessions_dynamo.by_hand import ByHand, refused
@@ -203,7 +207,11 @@ def test_a_faces_method_tells_what_the_operation_does_and_takes() -> None:
         (EventStore, EventOperations),
         (StreamStore, StreamOperations),
         (Replies, ReplyOperations),
-        (Bus, BusOperations),
+        (Holdings, HoldingOperations),
+        (Inboxes, InboxOperations),
+        (News, NewsOperations),
+        (Roster, RosterOperations),
+        (Standalone, StandaloneOperations),
     ],
 )
 def test_a_store_has_every_operation_of_its_kind(face: type, asking: type) -> None:

@@ -59,8 +59,19 @@ def test_a_sort_key_tells_the_kind_of_its_item(sort_key: str, kind: EventKind) -
     assert schema.kind_of("abc", sort_key) is kind
 
 
-def test_everything_in_the_bus_partition_is_of_the_bus() -> None:
-    assert schema.kind_of(worker_keys.BUS_PARTITION, schema.time_ordered_id()) is EventKind.BUS
+@pytest.mark.parametrize(
+    ("partition", "kind"),
+    [
+        (worker_keys.BUS_PARTITION, EventKind.BUS),
+        (worker_keys.WORKERS_PARTITION, EventKind.WORKER),
+        (worker_keys.inbox_partition("aaaaaaaaaaaa"), EventKind.MESSAGE),
+        (worker_keys.NEWS_PARTITION, EventKind.NEWS),
+        (worker_keys.news_partition("aaaaaaaaaaaa"), EventKind.NEWS),
+    ],
+)
+def test_a_partition_of_the_workers_tells_the_kind_of_all_of_its_items(partition: str, kind: EventKind) -> None:
+    for sort_key in (schema.time_ordered_id(), schema.lease_id(STREAM), "call.1", "aaaaaaaaaaaa"):
+        assert schema.kind_of(partition, sort_key) is kind
 
 
 def test_a_stream_sorts_as_it_happened_between_its_lease_and_its_end() -> None:

@@ -172,13 +172,19 @@ def test_a_page_begins_before_a_time(event_store: EventStore) -> None:
 
 def test_streams_show_owner_lease_and_end(event_store: EventStore) -> None:
     streams = StreamStore(event_store)
-    now = schema.now_ms()
-    streams.open(Lease("abc", stream_id(1), "worker-1", now + 60_000, "7"), [event(1, stream=1)])
-    streams.open(Lease("abc", stream_id(2), "worker-2", now - 1_000, "8"), [event(2, stream=2)])
-    streams.open(Lease("abc", stream_id(3), "worker-1", now - 1_000, "9"), [event(3, stream=3)])
-    streams.end(event(4, stream=3, kind="response"))
-    streams.claim("abc", stream_id(0), "worker-3")
-    streams.send("abc", stream_id(0), "notifications/message", "{}")
+    streams.open(Lease("abc", stream_id(1), "worker-1", "7"), [event(1, stream=1)])
+    streams.open(Lease("abc", stream_id(2), "worker-2", "8"), [event(2, stream=2)])
+    # Of the version before, which moved a lease for each stream.
+    event_store.dynamodb.update_item(
+        TableName=event_store.table,
+        Key={"session_id": {"S": "abc"}, "event_id": {"S": schema.lease_id(stream_id(2))}},
+        UpdateExpression="SET lease_expires = :at",
+        ExpressionAttributeValues={":at": {"N": str(schema.now_ms() - 1000)}},
+    )
+    streams.open(Lease("abc", stream_id(3), "worker-1", "9"), [event(3, stream=3)])
+    streams.end(event(4, stream=3, kind="response"), 3)
+    streams.standalone.claim("abc", stream_id(0), "worker-3", datetime.now(UTC))
+    streams.standalone.send("abc", stream_id(0), "notifications/message", "{}")
 
     found = timeline.page(event_store, "abc").streams
 

@@ -31,7 +31,7 @@ def test_every_request_of_a_store_travels_by_its_driver(
         assert session_store.load(session.session_id).state["large"] == "x" * 5000
         event_store.store(session.session_id, "message", "{}")
         streams.replies.put(session.session_id, "s-1", "{}")
-        streams.bus.publish("worker", "topic", 1)
+        streams.inboxes.send("aaaaaaaaaaaa", "topic", 1)
     assert {heard.driver for heard in wire.requests} == {request.node.callspec.params["driver"]}
     assert sent == [heard.operation for heard in wire.requests]
     assert writes(sent) == ["PutItem", "PutItem", "BatchWriteItem", "PutItem", "PutItem"]

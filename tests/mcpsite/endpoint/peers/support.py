@@ -25,7 +25,7 @@ class Host:
         self.worker_id = worker_keys.new_worker_id()
         self.poll_seconds = poll_seconds
         self.heard: list[tuple[str, Any]] = []
-        self.poller = Poller(self, wake=lambda: None)
+        self.poller = Poller(self)
         self.reader = NewsReader(self, self.poller, self._hear)
         self.teller = Teller(self, lambda: self.reader.talking)
         self.poller.attend(self.reader)

@@ -134,8 +134,12 @@ async def test_what_is_told_when_attend_has_returned_is_heard() -> None:
     async with polling(*hosts):
         told = await asyncio.gather(*(listen(host, number) for host in hosts for number in range(5)))
         for place, host in enumerate(hosts):
-            own = told[place * 5 : place * 5 + 5]
-            await until(lambda own=own, host=host: set(own) <= set(host.payloads))
+            own = set(told[place * 5 : place * 5 + 5])
+
+            def has_heard(own: set[str] = own, host: Host = host) -> bool:
+                return own <= set(host.payloads)
+
+            await until(has_heard)
             assert len(host.payloads) == len(set(host.payloads))
 
 

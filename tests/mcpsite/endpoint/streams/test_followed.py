@@ -341,7 +341,7 @@ async def test_a_stream_of_the_version_before_lapses_once_its_own_lease_stands_s
     stream_id = schema.time_ordered_id()
 
     def renew(number: int) -> None:
-        item = {
+        item: dict[str, str | int] = {
             "session_id": session.session_id,
             "event_id": schema.lease_id(stream_id),
             "owner": "host-1-aaaaaaaa",

@@ -314,7 +314,7 @@ class TestEnd:
         self, dynamodb: DynamoDBClient, staff_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         client = staff_client("view_session", "change_session", "delete_session")
-        monkeypatch.setattr(streams.default_store().bus, "publish", Mock(side_effect=StorageUnavailable("throttled")))
+        monkeypatch.setattr(streams.default_store(), "end_session", Mock(side_effect=StorageUnavailable("throttled")))
         for name, flag in (("session-terminate", CHANGE), ("session-delete", DELETION)):
             session = make()
             assert client.post(url_of(name, session), {"confirmed": "yes"}).status_code == 503

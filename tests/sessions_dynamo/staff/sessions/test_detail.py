@@ -147,8 +147,15 @@ def test_an_ended_session_can_be_read_and_not_changed(
 def test_streams_are_shown_with_owner_and_lease(dynamodb: DynamoDBClient, viewer: Client) -> None:
     session, store = make(), streams.default_store()
     for number, lease_ms in enumerate((60_000, -1_000)):
-        lease = Lease(session.session_id, schema.time_ordered_id(), f"worker-{number}", schema.now_ms() + lease_ms, "7")
+        lease = Lease(session.session_id, schema.time_ordered_id(), f"worker-{number}", "7")
         store.open(lease, [])
+        # Of the version before, which moved a lease for each stream.
+        dynamodb.update_item(
+            TableName=store.events.table,
+            Key={"session_id": {"S": session.session_id}, "event_id": {"S": schema.lease_id(lease.stream_id)}},
+            UpdateExpression="SET lease_expires = :at",
+            ExpressionAttributeValues={":at": {"N": str(schema.now_ms() + lease_ms)}},
+        )
     text = viewer.get(page_of(session.session_id)).content.decode()
     assert "worker-0" in text
     assert "lease lapsed" in text

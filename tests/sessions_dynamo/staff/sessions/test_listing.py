@@ -23,6 +23,7 @@ from sessions_dynamo.staff.sessions import bulk
 from sessions_dynamo.store import batches, session_items, sessions, times
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
+from sessions_dynamo.workers.holdings import Cancellation, Holding
 from tests.engines import on_dynamodb_local, on_moto
 from tests.sessions_dynamo.support import raw_session, state_of
 from tests.sessions_dynamo.wire import answering, error, operations
@@ -480,8 +481,12 @@ def test_chosen_sessions_are_terminated_once_that_is_confirmed(dynamodb: DynamoD
     assert (done.status_code, done["Location"]) == (HTTPStatus.FOUND, f"{LIST}?order=created_at")
     assert [sessions.default_store().exists(session_id) for session_id in ids] == [False, False, False, True]
     assert messages(operator) == "Terminated 2 sessions. 1 had ended already."
-    told = sorted(item.payload[0] for item in streams.default_store().bus.since(0) if item.topic == "ended")
-    assert told == sorted(ids[:3])
+    holdings = streams.default_store().holdings
+    for session_id in ids:
+        # Who leaves word of a call only now, finds it ended.
+        held = Holding(session_id, "7", "aaaaaaaaaaaa", 1)
+        ended = [Cancellation(hang_up=False)] if session_id in ids[:3] else []
+        assert holdings.cancellations([held]) == {held: ended}
     entries = LogEntry.objects.order_by("object_id")
     assert [(entry.object_id, entry.action_flag) for entry in entries] == [(ids[0], CHANGE), (ids[1], CHANGE)]
     assert {entry.change_message for entry in entries} == {"Terminated with 3 sessions chosen."}
@@ -536,13 +541,13 @@ def test_an_action_returns_to_the_list_and_nowhere_else(dynamodb: DynamoDBClient
 
 
 @on_moto
-@pytest.mark.parametrize("session_id", [worker_keys.BUS_PARTITION, "..", "<script>alert(1)</script>"])
+@pytest.mark.parametrize("session_id", [worker_keys.inbox_partition("aaaaaaaaaaaa"), "..", "<script>alert(1)</script>"])
 def test_what_is_no_sessions_id_harms_nothing(dynamodb: DynamoDBClient, operator: Client, session_id: str) -> None:
-    streams.default_store().bus.publish("worker", "notification", {})
+    streams.default_store().inboxes.send("aaaaaaaaaaaa", "topic", {})
     assert "<script>alert" not in operator.post(DELETE, {"session": session_id}).text
     operator.post(DELETE, {"session": session_id, "confirmed": "yes"})
     assert messages(operator) == "Deleted 0 sessions. 1 did not exist any more."
-    assert len(streams.default_store().bus.since(0)) == 1
+    assert len(streams.default_store().inboxes.read("aaaaaaaaaaaa")) == 1
 
 
 @on_moto
