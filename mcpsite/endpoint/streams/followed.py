@@ -106,8 +106,8 @@ class Follower:
 
     def _pause(self) -> float:
         """Seconds until the next poll."""
-        if self._host.owns(self.stream_id) or self._quiet_polls > IDLE_FACTOR:
-            # An owner here wakes its followers itself.
+        if self._host.owns(self.stream_id) or self._host.bell.works or self._quiet_polls > IDLE_FACTOR:
+            # An owner here wakes its followers itself, and one elsewhere rings for them.
             return self._host.poll_seconds * IDLE_FACTOR
         return self._host.poll_seconds
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from mcpsite.endpoint.peers.bell_channels import stream_channel
 from mcpsite.endpoint.peers.poller import Poller, Step
 from mcpsite.endpoint.peers.traces import Trace, Traces
 from mcpsite.endpoint.streams.followed import Follower
@@ -119,6 +120,7 @@ class HeldStreams:
                 session.session_id, "", session.cancellations, follower.on_cancelled
             )
             follower.begin()
+            self._host.bell.listen(stream_channel(stream_id), partial(self.wake_followers, stream_id))
             self._host.lease.hurry()
             self._poller.stir()
 
@@ -128,6 +130,12 @@ class HeldStreams:
             if follower.stream_id == stream_id:
                 follower.wake()
                 self._poller.poke()
+
+    def wake_all_followers(self) -> None:
+        """Any stream may have something new."""
+        for follower in self._followers:
+            follower.wake()
+        self._poller.poke()
 
     def close_followers(self, stream_id: str) -> None:
         """Let the clients that follow a stream go, to come back later."""
@@ -147,6 +155,8 @@ class HeldStreams:
         follower.end()
         if (trace := self._followers.pop(follower, None)) is not None:
             self._traces.end(trace)
+        if all(other.stream_id != follower.stream_id for other in self._followers):
+            self._host.bell.forget(stream_channel(follower.stream_id))
 
     # --- Standalone -------------------------------------------------------------------------------------------
 

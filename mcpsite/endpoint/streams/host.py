@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from mcpsite.endpoint.peers.bell import Bell
 from mcpsite.endpoint.peers.lease import WorkerLease
 from mcpsite.endpoint.peers.watch import LeaseWatch
 from sessions_dynamo.store.session_operations import SessionOperations
@@ -35,6 +36,7 @@ class Host(Protocol):
     lease_seconds: float
     lease: WorkerLease
     watch: LeaseWatch
+    bell: Bell
 
     @property
     def sessions(self) -> SessionOperations: ...

@@ -17,6 +17,8 @@ import anyio
 from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from mcpsite.endpoint.conf import conf
+from mcpsite.endpoint.peers.bell import chosen_bell
+from mcpsite.endpoint.peers.bell_channels import inbox_channel, stream_channel
 from mcpsite.endpoint.peers.inbox import Inbox
 from mcpsite.endpoint.peers.lease import WorkerLease
 from mcpsite.endpoint.peers.poller import Poller
@@ -44,6 +46,8 @@ from sessions_dynamo.workers.stream_operations import default_operations as defa
 
 logger = logging.getLogger(__name__)
 
+RUNG_SECONDS: Final = 5.0
+"""Between two looks at what the bell rings for, while it works."""
 LEAVE_SECONDS: Final = 1.0
 """At most, to say that this worker is gone."""
 
@@ -58,6 +62,7 @@ class Worker:
         self.clients = Clients(_most_streams())
         self.notifications = Notifications(self)
         self.lease = WorkerLease(self)
+        self.bell = chosen_bell(self._on_bell)
         self._poller = Poller(self)
         self._inbox = Inbox(self, self._poller, self._on_message, self._expects_messages)
         self._traces = Traces(self, self._poller)
@@ -79,12 +84,17 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        beating = asyncio.create_task(self.lease.run(), name="mcp-lease")
+        self.bell.listen(inbox_channel(self.worker_id), self._inbox.ring)
+        beside = [
+            asyncio.create_task(self.lease.run(), name="mcp-lease"),
+            asyncio.create_task(self.bell.run(), name="mcp-bell"),
+        ]
         try:
             with metrics.gauge(metrics.OPEN_STREAMS, lambda: self.clients.streaming):
                 await self._poller.run()
         finally:
-            beating.cancel()
+            for task in beside:
+                task.cancel()
             self.notifications.detach()
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 await self._leave()
@@ -222,6 +232,7 @@ class Worker:
     def wake_followers(self, stream_id: str) -> None:
         """A stream of this process has something new."""
         self._held.wake_followers(stream_id)
+        self.bell.ring(stream_channel(stream_id))
 
     def close_followers(self, stream_id: str) -> None:
         """Let the clients that follow a stream here go, to come back later."""
@@ -234,6 +245,14 @@ class Worker:
 
     def ring(self, worker_id: str | None) -> None:
         """Something was left for a worker, if for any."""
+        if worker_id is not None:
+            self.bell.ring(inbox_channel(worker_id))
+
+    def _on_bell(self, works: bool) -> None:
+        """The bell works from now on, or does no longer: what rang meanwhile was not heard."""
+        self._inbox.pace.slow_seconds = RUNG_SECONDS if works else None
+        self._inbox.ring()
+        self._held.wake_all_followers()
 
     def _ring(self, worker_ids: Iterable[str]) -> None:
         for worker_id in worker_ids:
