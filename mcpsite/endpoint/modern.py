@@ -82,12 +82,16 @@ async def post(request: HttpRequest, message: Message, size: int) -> HttpRespons
         if rejected is not None:
             return _rejected(rejected, message.id)
 
+    # A subscription that ends at once hears of nothing.
+    leave = await serving.worker.notifications.attend() if is_subscription and seconds != 0 else None
     handler = handling.begin(serving, exchange, message, answer, outbox, size=size)
 
     def left() -> None:
         # Cancellation, 2026-07-28: a client cancels a request by closing its response.
         serving.worker.clients.discard(outbox)
         handler.cancel()
+        if leave is not None:
+            leave()
 
     return await respond(
         serving,

@@ -44,10 +44,14 @@ class Telling(Protocol):
 class Teller:
     """This worker's log, as it is written. On one event loop."""
 
-    def __init__(self, host: Telling, talking: Callable[[], int] = lambda: 1) -> None:
-        """``talking`` says how many workers tell something lately, as far as is known here; this one counts."""
+    def __init__(
+        self, host: Telling, talking: Callable[[], int] = lambda: 1, told: Callable[[], None] = lambda: None
+    ) -> None:
+        """``talking`` says how many workers tell something lately, as far as is known here; this one counts. ``told``
+        is called when the others have something to read."""
         self._host = host
         self._talking = talking
+        self._told = told
         self._waiting: dict[str, str] = {}
         self._forgotten = 0
         self._newest = 0
@@ -97,6 +101,7 @@ class Teller:
         while True:
             try:
                 self._newest = await run(self._host.streams.news.publish(self._host.worker_id, self._newest + 1, texts))
+                self._told()
                 return
             except Exception as exc:
                 is_known = isinstance(exc, StorageError)

@@ -163,6 +163,8 @@ class HeldStreams:
     async def hold_standalone(self, session: Session, outbox: Outbox, cursor: str | None = None) -> None:
         """Make this response the session's standalone stream; an older one, wherever it is, ends."""
         stream = StandaloneStream(self._host, session, outbox)
+        # Before it is held: what was published until here is for whoever holds it now.
+        stream.leave = await self._host.attend()
         older = self._standalone.get(session.session_id)
         self._standalone[session.session_id] = stream
         try:
@@ -176,6 +178,7 @@ class HeldStreams:
                 stream.close()
             if older is not None:
                 older.close()
+                older.leave()
             self._host.lease.hurry()
             self._poller.stir()
 
@@ -217,6 +220,7 @@ class HeldStreams:
             is_held = not stream.outbox.closed and await stream.drain()
         if not is_held and self._standalone.get(stream.session_id) is stream:
             del self._standalone[stream.session_id]
+            stream.leave()
         elif stream.is_woken:
             # After it had read.
             self._poller.poke()
@@ -227,6 +231,7 @@ class HeldStreams:
         """Close what a session that was terminated has open here."""
         if (stream := self._standalone.pop(session_id, None)) is not None:
             stream.close()
+            stream.leave()
         for follower in self._followers:
             if follower.session_id == session_id:
                 follower.outbox.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from mcpsite.endpoint.peers.bell import Bell
@@ -62,6 +63,10 @@ class Host(Protocol):
 
     def close_followers(self, stream_id: str) -> None:
         """Let the clients that follow a stream here go, to come back later."""
+        ...
+
+    async def attend(self) -> Callable[[], None]:
+        """A stream is about to be opened that hears what is published from now on; what to call at its end."""
         ...
 
     def ring(self, worker_id: str | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from mcpsite.endpoint.streams.host import Host
@@ -47,6 +47,8 @@ class StandaloneStream:
         self.name = holder_name(host.worker_id)
         """Under which it is held: another GET holds it under another."""
         self.is_woken = False
+        self.leave: Callable[[], None] = lambda: None
+        """Hear no more of what is published."""
         self._host = host
         self._expires_at = session.expires_at
         self._is_primed = sse.has_priming(session.protocol_version)

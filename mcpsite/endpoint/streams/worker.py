@@ -18,10 +18,12 @@ from mcp_types import JSONRPCError, JSONRPCResponse, RequestId
 
 from mcpsite.endpoint.conf import conf
 from mcpsite.endpoint.peers.bell import chosen_bell
-from mcpsite.endpoint.peers.bell_channels import inbox_channel, stream_channel
+from mcpsite.endpoint.peers.bell_channels import inbox_channel, news_channel, stream_channel
 from mcpsite.endpoint.peers.inbox import Inbox
 from mcpsite.endpoint.peers.lease import WorkerLease
+from mcpsite.endpoint.peers.news import NewsReader
 from mcpsite.endpoint.peers.poller import Poller
+from mcpsite.endpoint.peers.telling import Teller
 from mcpsite.endpoint.peers.traces import Traces
 from mcpsite.endpoint.peers.watch import LeaseWatch
 from mcpsite.endpoint.streams.awaited import AwaitedReplies
@@ -67,10 +69,12 @@ class Worker:
         self._inbox = Inbox(self, self._poller, self._on_message, self._expects_messages)
         self._traces = Traces(self, self._poller)
         self.watch = LeaseWatch(self, self._poller)
+        self.news = NewsReader(self, self._poller, lambda _, payload: self.notifications.on_remote(payload))
+        self.teller = Teller(self, lambda: self.news.talking, lambda: self.bell.ring(news_channel()))
         self._running = Running(self._traces)
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller, self._traces)
-        self._poller.attend(self._inbox, self._traces, self._replies, self._held, self.watch)
+        self._poller.attend(self._inbox, self.news, self._traces, self._replies, self._held, self.watch)
 
     @property
     def sessions(self) -> SessionOperations:
@@ -85,6 +89,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until cancelled."""
         self.bell.listen(inbox_channel(self.worker_id), self._inbox.ring)
+        self.bell.listen(news_channel(), self.news.ring)
         beside = [
             asyncio.create_task(self.lease.run(), name="mcp-lease"),
             asyncio.create_task(self.bell.run(), name="mcp-bell"),
@@ -96,6 +101,7 @@ class Worker:
             for task in beside:
                 task.cancel()
             self.notifications.detach()
+            self.teller.stop()
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 await self._leave()
 
@@ -108,7 +114,7 @@ class Worker:
             "standalone": self._held.standalone,
             "calls": calls,
             "questions": len(self._replies),
-            "subscriptions": self.notifications.subscriptions,
+            "subscriptions": self.notifications.listening - self._held.standalone,
         }
 
     async def drain(self, seconds: float) -> None:
@@ -133,6 +139,9 @@ class Worker:
         ``hang_up`` ends its response without an answer, for a client that has ended its session. ``seen`` is how many
         cancellations its session had had when it came.
         """
+        # Where there are requests, others may soon have something for this worker.
+        self._inbox.pace.hurry()
+        self.news.hurry()
         return self._running.serving(session_id, request_id, hang_up, seen)
 
     async def cancel(self, session: Session, request_id: RequestId) -> None:
@@ -213,6 +222,13 @@ class Worker:
         told = await run(self.streams.end_session(session_id, created_at, hang_up=True, but=self.worker_id))
         self._ring(told)
 
+    async def attend(self) -> Callable[[], None]:
+        """A stream is about to be opened that hears what is published from now on; what to call at its end.
+
+        Raises ``StorageError``.
+        """
+        return await self.notifications.attend()
+
     def held_sessions(self) -> dict[str, StandaloneStream]:
         """The standalone streams that are open here, by session."""
         return self._held.open_standalone()
@@ -240,9 +256,6 @@ class Worker:
 
     # --- The other workers ------------------------------------------------------------------------------------
 
-    async def publish_notification(self, payload: Any) -> None:
-        """Tell every other worker of a server event. Raises ``StorageError``."""
-
     def ring(self, worker_id: str | None) -> None:
         """Something was left for a worker, if for any."""
         if worker_id is not None:
@@ -250,8 +263,9 @@ class Worker:
 
     def _on_bell(self, works: bool) -> None:
         """The bell works from now on, or does no longer: what rang meanwhile was not heard."""
-        self._inbox.pace.slow_seconds = RUNG_SECONDS if works else None
+        self._inbox.pace.slow_seconds = self.news.slow_seconds = RUNG_SECONDS if works else None
         self._inbox.ring()
+        self.news.ring()
         self._held.wake_all_followers()
 
     def _ring(self, worker_ids: Iterable[str]) -> None:

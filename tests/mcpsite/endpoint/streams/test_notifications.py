@@ -1,9 +1,10 @@
-"""Server events: from one handler to the subscribers of both eras on every worker, each once."""
+"""Server events: from one handler to the subscribers of both eras on every worker, each once, and not too often."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from mcp.server.subscriptions import InMemorySubscriptionBus, ServerEvent
 from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
+from mcpsite.endpoint.peers import telling
+from mcpsite.endpoint.peers.coalescing import TOPIC_SECONDS
 from mcpsite.endpoint.streams.worker import Worker
 from sessions_dynamo.errors import StorageUnavailable
 from sessions_dynamo.store.event_items import Event
@@ -21,6 +24,7 @@ from sessions_dynamo.workers.stream_operations import StreamOperations
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import Peer, leftovers, new_session, until, workers
 from tests.mcpsite.faults import before, failing
+from tests.mcpsite.site import on_the_loop
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -43,10 +47,11 @@ class Site:
 async def site(count: int) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(workers(count))
+        all_of_them = Site(made)
         for worker in made:
-            # The bus is read while something waits: a handler, say.
-            stack.enter_context(worker.running("somebody's", "call", lambda: None))
-        yield Site(made)
+            # As for a subscription.
+            stack.callback(await worker.notifications.attend())
+        yield all_of_them
 
 
 async def subscribed(worker: Worker, *uris: str) -> tuple[Session, Peer]:
@@ -104,12 +109,13 @@ async def test_a_session_that_moves_to_a_worker_that_was_idle_hears_nothing_twic
     async with workers(2) as [here, idle]:
         bus = InMemorySubscriptionBus()
         here.notifications.attach(bus)
+        idle.notifications.attach(InMemorySubscriptionBus())
         session, client = await subscribed(here, URI)
         await bus.publish(ResourceUpdated(uri=URI))
         await until(lambda: len(client.messages) == 1)
         await until(lambda: not here.notifications.is_spreading)
-        # It reads the bus from some seconds back: others' clocks may be behind.
         moved = Peer()
+        await idle.notifications.attend()
         await idle.resume(session, client.cursor, moved.outbox)
         await asyncio.sleep(0.2)
         assert moved.messages == []
@@ -131,22 +137,160 @@ async def test_a_session_that_cannot_be_reached_keeps_no_other_from_hearing(capl
         assert caplog.text.count("did not reach a session") == 2
 
 
-@pytest.mark.parametrize("operation", ["PutItem", "BatchGetItem"])
-async def test_where_storage_fails_half_of_them_the_other_half_still_hears(
-    caplog: pytest.LogCaptureFixture, operation: str
+async def test_while_others_cannot_be_told_those_here_hear_and_the_others_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "RETRY_SECONDS", (0.05, 0.05))
+    async with site(2) as both:
+        (_, near) = await subscribed(both.workers[0], URI)
+        with failing("PutItem"), caplog.at_level(logging.WARNING):
+            await both.buses[0].publish(ResourceUpdated(uri=URI))
+            await until(lambda: near.messages and "wait to be told" in caplog.text)
+            assert both.heard == [[ResourceUpdated(uri=URI)], []]
+            assert both.workers[0].notifications.is_spreading
+        await until(lambda: both.heard[1])
+        await until(lambda: not both.workers[0].notifications.is_spreading)
+        await asyncio.sleep(0.2)
+        assert both.heard == [[ResourceUpdated(uri=URI)]] * 2
+
+
+async def test_while_subscriptions_cannot_be_read_the_other_workers_still_hear(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with site(2) as both:
         (_, near) = await subscribed(both.workers[0], URI)
-        with failing(operation), caplog.at_level(logging.WARNING):
+        with failing("BatchGetItem"), caplog.at_level(logging.WARNING):
             await both.buses[0].publish(ResourceUpdated(uri=URI))
-            if operation == "PutItem":
-                await until(lambda: near.messages)
-                assert both.heard[1] == []
-            else:
-                await until(lambda: both.heard[1])
-                assert near.messages == []
-            await until(lambda: not both.workers[0].notifications.is_spreading)
-        assert "a server event reached" in caplog.text
+            await until(lambda: both.heard[1])
+            await until(lambda: "reached no session" in caplog.text)
+        assert near.messages == []
+
+
+async def test_an_event_that_no_item_can_hold_reaches_those_here(caplog: pytest.LogCaptureFixture) -> None:
+    async with site(2) as both:
+        await both.buses[0].publish(ResourceUpdated(uri="test://" + "x" * 400_000))
+        await both.buses[0].publish(ResourceUpdated(uri=URI))
+        await until(lambda: both.heard[1])
+        assert len(both.heard[0]) == 2
+        assert both.heard[1] == [ResourceUpdated(uri=URI)]
+        assert "reached this worker's clients only" in caplog.text
+
+
+# --- What changes all the time --------------------------------------------------------------------------------
+
+
+async def test_five_hundred_updates_a_second_are_told_some_ten_times_and_the_last_one_is() -> None:
+    async with site(2) as both:
+        (_, near), (_, far) = [await subscribed(worker, URI) for worker in both.workers]
+        published = 0
+        at: list[list[int]] = [[], []]
+        for place, bus in enumerate(both.buses):
+            bus.subscribe(lambda event, place=place: at[place].append(published))  # type: ignore[misc]
+        began = time.monotonic()
+        for _ in range(500):
+            published += 1
+            await both.buses[0].publish(ResourceUpdated(uri=URI))
+            await asyncio.sleep(0.002)
+        most = (time.monotonic() - began) / TOPIC_SECONDS + 2
+        await until(lambda: not both.workers[0].notifications.is_spreading)
+        # What was told last was told when all of them had happened.
+        await until(lambda: all(numbers and numbers[-1] == 500 for numbers in at))
+        assert at[0][0] == 1
+        for worker in both.workers:
+            await until(lambda worker=worker: not worker.notifications.is_spreading)
+        for count in (len(both.heard[0]), len(both.heard[1]), len(near.messages), len(far.messages)):
+            assert 2 <= count <= most
+
+
+async def test_what_several_workers_publish_of_one_resource_is_told_no_oftener() -> None:
+    async with site(3) as all_of_them:
+        began = time.monotonic()
+        for _ in range(200):
+            for bus in all_of_them.buses:
+                await bus.publish(ResourceUpdated(uri=URI))
+            await asyncio.sleep(0.005)
+        for worker in all_of_them.workers:
+            await until(lambda worker=worker: not worker.notifications.is_spreading)
+        await asyncio.sleep(0.3)
+        most = (time.monotonic() - began) / TOPIC_SECONDS + 2
+        assert all(2 <= len(heard) <= most for heard in all_of_them.heard)
+
+
+async def test_a_resource_that_changes_all_the_time_keeps_no_other_from_being_told() -> None:
+    async with site(2) as both:
+        for _ in range(20):
+            await both.buses[0].publish(ResourceUpdated(uri=URI))
+        others = [ResourceUpdated(uri=f"test://{number}") for number in range(5)]
+        for other in others:
+            await both.buses[0].publish(other)
+        assert both.heard[0] == [ResourceUpdated(uri=URI), *others]
+        await until(lambda: set(others) <= set(both.heard[1]))
+
+
+async def test_what_was_published_before_a_stream_was_opened_is_not_told_there() -> None:
+    async with workers(2) as [here, there]:
+        buses = [InMemorySubscriptionBus(), InMemorySubscriptionBus()]
+        heard: list[ServerEvent] = []
+        for worker, bus in zip((here, there), buses, strict=True):
+            worker.notifications.attach(bus)
+        await buses[0].publish(ResourceUpdated(uri="test://old"))
+        await until(lambda: not here.notifications.is_spreading)
+        leave = await there.notifications.attend()
+        buses[1].subscribe(heard.append)
+        await buses[0].publish(ResourceUpdated(uri=URI))
+        await until(lambda: heard)
+        await asyncio.sleep(0.1)
+        assert heard == [ResourceUpdated(uri=URI)]
+        leave()
+        assert len(there.news) == 0
+
+
+# --- The server's bus -----------------------------------------------------------------------------------------
+
+
+async def test_a_bus_is_as_it_was_once_its_worker_has_stopped() -> None:
+    bus, heard = InMemorySubscriptionBus(), list[ServerEvent]()
+    bus.subscribe(heard.append)
+    before_it = dict(vars(bus))
+    async with workers(1) as [worker]:
+        await asyncio.sleep(0)
+        worker.notifications.attach(bus)
+        assert vars(bus).keys() != before_it.keys()
+        for _ in range(3):
+            await bus.publish(ToolsListChanged())
+        assert heard == [ToolsListChanged()]
+    assert vars(bus) == before_it
+    for _ in range(3):
+        await bus.publish(ToolsListChanged())
+    assert len(heard) == 4
+
+
+async def test_a_later_worker_of_the_same_loop_takes_a_bus_over() -> None:
+    bus = InMemorySubscriptionBus()
+    async with workers(2) as [first, second]:
+        first.notifications.attach(bus)
+        second.notifications.attach(bus)
+        first.notifications.detach()
+        await bus.publish(ToolsListChanged())
+        assert (first.teller.is_spreading, second.teller.is_spreading) == (False, True)
+        await until(lambda: not second.notifications.is_spreading)
+        second.notifications.detach()
+        assert "publish" not in vars(bus)
+
+
+async def test_what_another_loop_publishes_is_no_matter_of_this_ones_worker() -> None:
+    bus, heard = InMemorySubscriptionBus(), list[ServerEvent]()
+    bus.subscribe(heard.append)
+
+    async def publish() -> None:
+        for _ in range(3):
+            await bus.publish(ToolsListChanged())
+
+    async with workers(1) as [worker]:
+        worker.notifications.attach(bus)
+        await asyncio.to_thread(on_the_loop, publish())
+        assert len(heard) == 3
+        assert not worker.notifications.is_spreading
 
 
 class BusOfItsOwn:
@@ -199,12 +343,32 @@ async def test_what_another_version_of_the_server_publishes_is_let_be() -> None:
             ["x"],
             None,
         ]
-        for payload in unknown:
-            await both.workers[0].publish_notification(payload)
+        for number, payload in enumerate(unknown):
+            both.workers[0].teller.tell(payload, str(number))
         await both.buses[0].publish(ResourceUpdated(uri=URI))
         await until(lambda: client.messages)
         assert [message["params"]["uri"] for message in client.messages] == [URI]
         assert both.heard[1] == [ResourceUpdated(uri=URI)]
+
+
+async def test_a_subscription_of_such_a_server_costs_nothing(wire: Wire) -> None:
+    async with workers(1) as [worker]:
+        worker.notifications.attach(BusOfItsOwn())
+        leave = await worker.notifications.attend()
+        await asyncio.sleep(0.1)
+        leave()
+        assert wire.operations == []
+
+
+async def test_sessions_hear_no_oftener_of_what_such_a_bus_carries_all_the_time() -> None:
+    async with workers(1) as [worker]:
+        bus = BusOfItsOwn()
+        worker.notifications.attach(bus)
+        _, client = await subscribed(worker, URI)
+        for _ in range(50):
+            await bus.publish(ResourceUpdated(uri=URI))
+        await until(lambda: not worker.notifications.is_spreading)
+        assert len(client.messages) == 2
 
 
 async def test_nothing_is_left_of_an_event() -> None:
