@@ -28,6 +28,7 @@ from mcpsite.endpoint.peers.traces import Traces
 from mcpsite.endpoint.peers.watch import LeaseWatch
 from mcpsite.endpoint.streams.awaited import AwaitedReplies
 from mcpsite.endpoint.streams.clients import Clients
+from mcpsite.endpoint.streams.hearing import Hearing
 from mcpsite.endpoint.streams.held import HeldStreams
 from mcpsite.endpoint.streams.host import Leased
 from mcpsite.endpoint.streams.notifications import Notifications
@@ -42,7 +43,6 @@ from sessions_dynamo.errors import StorageError
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.session_operations import SessionOperations
 from sessions_dynamo.store.session_operations import default_operations as default_sessions
-from sessions_dynamo.workers.inboxes import Message
 from sessions_dynamo.workers.stream_operations import StreamOperations
 from sessions_dynamo.workers.stream_operations import default_operations as default_streams
 
@@ -66,7 +66,7 @@ class Worker:
         self.lease = WorkerLease(self)
         self.bell = chosen_bell(self._on_bell)
         self._poller = Poller(self)
-        self._inbox = Inbox(self, self._poller, self._on_message, self._expects_messages)
+        self._inbox = Inbox(self, self._poller, lambda message: self._hearing.hear(message), self._expects_messages)
         self._traces = Traces(self, self._poller)
         self.watch = LeaseWatch(self, self._poller)
         self.news = NewsReader(self, self._poller, lambda _, payload: self.notifications.on_remote(payload))
@@ -74,6 +74,7 @@ class Worker:
         self._running = Running(self._traces)
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller, self._traces)
+        self._hearing = Hearing(self._running, self._replies, self._held)
         self._poller.attend(self._inbox, self.news, self._traces, self._replies, self._held, self.watch)
 
     @property
@@ -218,7 +219,7 @@ class Worker:
 
     async def end_session(self, session_id: str, created_at: datetime | None) -> None:
         """Close what a session has open that its client has ended, on every worker. Raises ``StorageError``."""
-        self._end_here(session_id, hang_up=True)
+        self._hearing.end_session(session_id, hang_up=True)
         told = await run(self.streams.end_session(session_id, created_at, hang_up=True, but=self.worker_id))
         self._ring(told)
 
@@ -275,23 +276,6 @@ class Worker:
     def _expects_messages(self) -> bool:
         return bool(self._replies or self._running.of_sessions)
 
-    def _on_message(self, message: Message) -> None:
-        match message.topic, message.payload:
-            case "answer", [session_id, request_id, text]:
-                self._replies.resolve((session_id, request_id), text)
-            case "cancel", [session_id, request, numbers]:
-                self._running.cancel((session_id, request), numbers)
-            case "wake", [session_id, _]:
-                self._held.wake_standalone(session_id)
-            case "close", [session_id, name]:
-                self._held.close_standalone(session_id, name)
-            case "taken", [session_id, name]:
-                self._held.take_standalone(session_id, name)
-            case "lapsed", [stream_id]:
-                self._held.lose(stream_id)
-            case "ended", [session_id, hang_up]:
-                self._end_here(session_id, hang_up=hang_up)
-
     async def _leave(self) -> None:
         """Take back what was left here for others to know."""
         try:
@@ -299,10 +283,6 @@ class Worker:
             await self.lease.leave()
         except StorageError as exc:
             logger.info("this worker's item was left to expire: %s", exc)
-
-    def _end_here(self, session_id: str, *, hang_up: bool) -> None:
-        self._held.end_session(session_id)
-        self._running.end_session(session_id, hang_up=hang_up)
 
 
 def _most_streams() -> int:

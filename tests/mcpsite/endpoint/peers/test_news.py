@@ -133,14 +133,9 @@ async def test_what_is_told_when_attend_has_returned_is_heard() -> None:
     hosts = [Host() for _ in range(3)]
     async with polling(*hosts):
         told = await asyncio.gather(*(listen(host, number) for host in hosts for number in range(5)))
-        for place, host in enumerate(hosts):
-            own = set(told[place * 5 : place * 5 + 5])
-
-            def has_heard(own: set[str] = own, host: Host = host) -> bool:
-                return own <= set(host.payloads)
-
-            await until(has_heard)
-            assert len(host.payloads) == len(set(host.payloads))
+        own = [set(told[place * 5 : place * 5 + 5]) for place in range(len(hosts))]
+        await until(lambda: all(texts <= set(host.payloads) for texts, host in zip(own, hosts, strict=True)))
+        assert all(len(host.payloads) == len(set(host.payloads)) for host in hosts)
 
 
 async def test_those_who_begin_together_wait_for_one_reading(wire: Wire) -> None:

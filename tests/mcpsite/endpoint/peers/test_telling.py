@@ -87,7 +87,7 @@ async def test_what_was_read_of_an_attempt_whose_answer_was_lost_is_not_told_aga
 ) -> None:
     monkeypatch.setattr(telling, "RETRY_SECONDS", (0.3, 0.3))
     publish = NewsOperations.publish
-    lost: list[Any] = []
+    lost: list[int] = []
 
     def publish_and_lose(self: NewsOperations, *args: Any) -> Operation[int]:
         newest = yield from publish(self, *args)

@@ -196,8 +196,7 @@ async def test_five_hundred_updates_a_second_are_told_some_ten_times_and_the_las
         # What was told last was told when all of them had happened.
         await until(lambda: all(numbers and numbers[-1] == 500 for numbers in at))
         assert at[0][0] == 1
-        for worker in both.workers:
-            await until(lambda worker=worker: not worker.notifications.is_spreading)
+        await until(lambda: not any(worker.notifications.is_spreading for worker in both.workers))
         for count in (len(both.heard[0]), len(both.heard[1]), len(near.messages), len(far.messages)):
             assert 2 <= count <= most
 
@@ -209,8 +208,7 @@ async def test_what_several_workers_publish_of_one_resource_is_told_no_oftener()
             for bus in all_of_them.buses:
                 await bus.publish(ResourceUpdated(uri=URI))
             await asyncio.sleep(0.005)
-        for worker in all_of_them.workers:
-            await until(lambda worker=worker: not worker.notifications.is_spreading)
+        await until(lambda: not any(worker.notifications.is_spreading for worker in all_of_them.workers))
         await asyncio.sleep(0.3)
         most = (time.monotonic() - began) / TOPIC_SECONDS + 2
         assert all(2 <= len(heard) <= most for heard in all_of_them.heard)
