@@ -66,7 +66,6 @@ class Worker:
         self.lease = WorkerLease(self)
         self.bell = chosen_bell(self._on_bell)
         self._poller = Poller(self)
-        self._inbox = Inbox(self, self._poller, lambda message: self._hearing.hear(message), self._expects_messages)
         self._traces = Traces(self, self._poller)
         self.watch = LeaseWatch(self, self._poller)
         self.news = NewsReader(self, self._poller, lambda _, payload: self.notifications.on_remote(payload))
@@ -75,6 +74,7 @@ class Worker:
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller, self._traces)
         self._hearing = Hearing(self._running, self._replies, self._held)
+        self._inbox = Inbox(self, self._poller, self._hearing.hear, self._expects_messages)
         self._poller.attend(self._inbox, self.news, self._traces, self._replies, self._held, self.watch)
 
     @property
