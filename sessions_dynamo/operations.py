@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -54,6 +56,17 @@ def ask(table: str, action: str, **parameters: Any) -> Operation[Any]:
         if isinstance(exc, ClientError) and is_conditional_failure(exc):
             raise
         raise from_botocore(exc, table) from exc
+
+
+def answered_at(answer: Any) -> datetime | None:
+    """When DynamoDB gave an answer, by its own clock, to the second; ``None`` where the answer does not say."""
+    told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        at = parsedate_to_datetime(told)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # "-0000" is UTC of an unknown place.
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def run(dynamodb: DynamoDBClient, operation: Operation[T]) -> T:

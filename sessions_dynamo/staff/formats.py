@@ -80,6 +80,13 @@ def size(count: int | None) -> str:
     return "" if count is None else filesizeformat(count).replace("\xa0", " ")
 
 
+def span(seconds: float) -> str:
+    """A while as people read it: ``4 s``, ``12 min``, ``3 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} h"
+
+
 def client_text(value: Any, limit: int = MAX_TEXT) -> SafeString:
     """What a client sent, as text in an isolated direction, cut to size; empty for nothing."""
     text = "" if value is None else str(value)

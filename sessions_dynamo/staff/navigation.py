@@ -47,6 +47,7 @@ PAGES: Final = (
     Page("Dashboard", "monitoring", "mcp_staff:dashboard", _VIEW),
     Page("Sessions", "forum", "mcp_staff:sessions", _VIEW),
     Page("Events", "timeline", "mcp_staff:events", _VIEW),
+    Page("Workers", "dns", "mcp_staff:workers", _VIEW),
     Page("Tables", "table", "mcp_staff:tables", _VIEW),
     Page("Backups", "backup", "mcp_staff:backups", _VIEW),
     Page("Try it", "play_circle", "try-it", _CHANGE, is_optional=True),

@@ -15,6 +15,7 @@ from sessions_dynamo.staff.overview import dashboard  # noqa: E402
 from sessions_dynamo.staff.sessions import actions, detail  # noqa: E402
 from sessions_dynamo.staff.sessions import listing as sessions  # noqa: E402
 from sessions_dynamo.staff.tables import pages as tables  # noqa: E402
+from sessions_dynamo.staff.workers import pages as workers  # noqa: E402
 
 app_name = "mcp_staff"
 
@@ -24,6 +25,7 @@ urlpatterns = [
     *detail.urlpatterns,
     *actions.urlpatterns,
     *events.urlpatterns,
+    *workers.urlpatterns,
     *tables.urlpatterns,
     *backups.urlpatterns,
 ]

@@ -12,7 +12,7 @@ register = template.Library()
 
 for tag in (formats.when, formats.at, formats.status_badge, formats.badge, formats.copyable):
     register.simple_tag(tag)
-for filter_ in (formats.short_id, formats.size, formats.client_text):
+for filter_ in (formats.short_id, formats.size, formats.span, formats.client_text):
     register.filter(filter_)
 
 

@@ -1,3 +1,3 @@
-"""What keeps the tables in order: expiry, orphans, what needs attention, CloudWatch's readings, prices, status."""
+"""Keeps the tables in order, and says how all stands: expiry, orphans, attention, workers, readings, prices, status."""
 
-__all__ = ["attention", "cloudwatch", "expiry", "pricing", "readings", "status"]
+__all__ = ["attention", "cloudwatch", "expiry", "pricing", "readings", "roll_call", "status"]

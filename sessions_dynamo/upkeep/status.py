@@ -1,4 +1,4 @@
-"""Both tables as they stand, what CloudWatch read of them, what they cost, and what needs attention.
+"""Both tables as they stand, who serves, what CloudWatch read, what it costs, and what needs attention.
 
 Each part that could not be read says why, and leaves the others as they are.
 """
@@ -18,9 +18,10 @@ from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.describing import describe, describe_table
 from sessions_dynamo.tables.descriptions import TableDescription
 from sessions_dynamo.tables.names import NamedTable, named_tables
-from sessions_dynamo.upkeep import attention, cloudwatch, pricing
+from sessions_dynamo.upkeep import attention, cloudwatch, pricing, roll_call
 from sessions_dynamo.upkeep.pricing import Estimate, NoPrices
 from sessions_dynamo.upkeep.readings import Capacity, Operation, Readings, TableReadings
+from sessions_dynamo.upkeep.roll_call import RollCall
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,6 +36,7 @@ class Status:
     tables: tuple[TableDescription, ...]
     missing: Mapping[str, StorageError]
     """Tables that do not exist, or do not answer, and why."""
+    workers: RollCall | str
     readings: Readings | str
     estimate: Estimate | str
     attention: tuple[str, ...]
@@ -59,12 +61,13 @@ class Status:
             }
         else:
             readings = {"unavailable": self.readings}
-        estimate = self.estimate
+        estimate, workers = self.estimate, self.workers
         return {
             "region": self.region,
             "endpoint": self.endpoint,
             "tables": [live.as_dict() for live in self.tables],
             "missing": {name: str(reason) for name, reason in self.missing.items()},
+            "workers": {"unavailable": workers} if isinstance(workers, str) else workers.as_dict(),
             "readings": readings,
             "cost": {"unavailable": estimate} if isinstance(estimate, str) else estimate.as_dict(),
             "attention": list(self.attention),
@@ -93,6 +96,7 @@ def status(both: Sequence[NamedTable] | None = None, *, hours: float = 1, region
         endpoint=client.meta.endpoint_url,
         tables=tuple(found),
         missing=missing,
+        workers=_workers(both[1].name, missing, client),
         readings=readings,
         estimate=estimated(found, readings, kept),
         attention=tuple(_attention(standing, readings, kept, client)),
@@ -140,6 +144,15 @@ def estimated(
             found, readings if isinstance(readings, Readings) else None, _backups_bytes(kept.values())
         )
     except NoPrices as exc:
+        return str(exc)
+
+
+def _workers(events_table: str, missing: Mapping[str, StorageError], client: DynamoDBClient) -> RollCall | str:
+    if events_table in missing:
+        return f"There is no {events_table} to read of."
+    try:
+        return roll_call.look(events_table, client)
+    except StorageError as exc:
         return str(exc)
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from sessions_dynamo import worker_keys
-from sessions_dynamo.operations import Driver, Operation, ask, blocking
+from sessions_dynamo.operations import Driver, Operation, answered_at, ask, blocking
 from sessions_dynamo.schema import TTL_ATTRIBUTE
-from sessions_dynamo.store import batches, queries
+from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Item
-from sessions_dynamo.store.times import ahead, from_ms, is_expired, to_ms
+from sessions_dynamo.store.times import ahead, from_ms, from_seconds, to_ms
 
 WORKER_TTL: Final = timedelta(hours=1)
 """How long a worker that stopped without a word is remembered."""
@@ -46,6 +45,17 @@ class WorkerItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Roll:
+    """Every worker that has not left, longest-serving first, and when DynamoDB told of them."""
+
+    workers: list[WorkerItem]
+    told_at: datetime | None
+    """By DynamoDB's clock, as ``beat_at`` is; ``None`` where its answer did not say."""
+    unreadable: int = 0
+    """Items of workers that are none as this version writes them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """What a watcher reads of a worker."""
 
@@ -60,7 +70,7 @@ class RosterOperations:
         self._table = table
 
     def keep(self, worker: WorkerItem) -> Operation[datetime | None]:
-        """Put a worker's item: its beat moves. What time it was to DynamoDB, if its answer says. Raises
+        """Put a worker's item: its beat moves. When DynamoDB answered, by its clock, if it says; raises
         ``StorageError``."""
         item: Item = {
             **_key(worker.worker_id),
@@ -88,18 +98,34 @@ class RosterOperations:
             item["event_id"]["S"]: Beat(int(item["beat"]["N"]), float(item["lease_seconds"]["N"])) for item in items
         }
 
-    def all(self) -> Operation[list[WorkerItem]]:
-        """Every worker that has not left, longest-serving first: one consistent Query for some 3,000 of them.
+    def all(self) -> Operation[Roll]:
+        """Every worker that has not left: one consistent Query for some 3,000 of them. Raises ``StorageError``.
 
-        Those that stopped without a word are among them until ``WORKER_TTL``. Raises ``StorageError``.
+        Those that stopped without a word are among them until ``WORKER_TTL``.
         """
-        items = yield from queries.query_all(
-            TableName=self._table,
-            KeyConditionExpression="session_id = :workers",
-            ExpressionAttributeValues={":workers": {"S": worker_keys.WORKERS_PARTITION}},
-            ConsistentRead=True,
-        )
-        return sorted((_worker(item) for item in items if not is_expired(item)), key=lambda worker: worker.started_at)
+        items: list[Item] = []
+        query: dict[str, Any] | None = {
+            "KeyConditionExpression": "session_id = :workers",
+            "ExpressionAttributeValues": {":workers": {"S": worker_keys.WORKERS_PARTITION}},
+            "ConsistentRead": True,
+        }
+        told_at = None
+        while query is not None:
+            answer = yield from ask(self._table, "Query", **query)
+            items += answer["Items"]
+            told_at = answered_at(answer) or told_at
+            last = answer.get("LastEvaluatedKey")
+            query = None if last is None else {**query, "ExclusiveStartKey": last}
+        workers, unreadable = list[WorkerItem](), 0
+        now = told_at or datetime.now(UTC)
+        for item in items:
+            try:
+                if from_seconds(item[TTL_ATTRIBUTE]) > now:
+                    workers.append(_worker(item))
+            except (LookupError, TypeError, ValueError, ArithmeticError, OSError):
+                # Of another version, or by another's hand: whoever looks is to see the others.
+                unreadable += 1
+        return Roll(sorted(workers, key=lambda worker: worker.started_at), told_at, unreadable)
 
 
 class Roster:
@@ -113,15 +139,6 @@ class Roster:
     leave = blocking(RosterOperations.leave)
     beats = blocking(RosterOperations.beats)
     all = blocking(RosterOperations.all)
-
-
-def answered_at(answer: Mapping[str, Any]) -> datetime | None:
-    """When DynamoDB answered, by its own clock, to the second; ``None`` where the answer does not say."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    try:
-        return None if date is None else parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
-        return None
 
 
 def _key(worker_id: str) -> Item:

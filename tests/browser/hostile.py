@@ -6,12 +6,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.store import batches, session_items
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.events import default_store as default_events
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store as default_sessions
+from sessions_dynamo.workers import streams
+from sessions_dynamo.workers.roster import WorkerItem
 from tests.browser import clients
 
 SCRIPT: Final = "<script>alert(1)</script>"
@@ -86,3 +88,9 @@ def odd_items() -> None:
     ]
     sessions.drive(batches.put(sessions.table, [session_items.encode(shape, {"key": '"value"'}) for shape in shapes]))
     events.append([Event(odd, schema.time_ordered_id(), 0, odd, json.dumps(odd), now) for odd in ODD_IDS])
+    # Workers that somebody made up, and one that is none.
+    roster, long_ago = streams.default_store().roster, now - timedelta(minutes=30)
+    for odd in (*ODD_IDS[:2], BREAKOUT):
+        roster.keep(WorkerItem(odd, 1, 1e9, 1.0, odd * 20, 10**12, now, long_ago, {odd: 1, "calls": 10**12}))
+    no_worker = {"session_id": {"S": worker_keys.WORKERS_PARTITION}, "event_id": {"S": BREAKOUT * 2}}
+    events.drive(batches.put(events.table, [no_worker]))

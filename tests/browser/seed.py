@@ -11,6 +11,8 @@ from typing import Final
 from sessions_dynamo import schema
 from sessions_dynamo.store import batches, calls, event_items, events, session_items, sessions, times
 from sessions_dynamo.store.session_items import Session
+from sessions_dynamo.workers import streams
+from sessions_dynamo.workers.roster import WorkerItem
 from tests.browser import clients, hostile
 from tests.sessions_dynamo.support import record_calls
 
@@ -53,6 +55,7 @@ def seed(url: str) -> Seeded:
 def everyday(url: str) -> dict[str, str]:
     """What any service holds; nothing hostile."""
     older_sessions()
+    workers()
     seeded = {
         "large": clients.say_much(url, 70_000),
         "expired": clients.use_briefly(url, name="cursor", version="3.2.0", values={"seen": True}),
@@ -114,6 +117,23 @@ def older_sessions() -> None:
             event_store.append([event_items.Event(session.session_id, stream_id, 0, method, message, created)])
     record_calls(event_store, *served)
     store.drive(batches.put(store.table, items))
+
+
+def workers() -> None:
+    """Two that are alive for as long as anybody looks, and one that was killed ten minutes ago."""
+    now, roster = datetime.now(UTC), streams.default_store().roster
+    for number, (holds, silent) in enumerate(
+        (
+            ({"streams": 3, "calls": 4, "standalone": 2, "questions": 1, "followed": 1, "subscriptions": 12}, 0),
+            ({}, 0),
+            ({"calls": 2, "streams": 2}, 10),
+        )
+    ):
+        interval = 5.0 if silent else 1_200.0
+        started_at, beat_at = now - timedelta(hours=7 * number + 1), now - timedelta(minutes=silent)
+        roster.keep(
+            WorkerItem(f"{number:x}" * 12, 900, 15.0, interval, f"ip-10-0-{number}-17", 21, started_at, beat_at, holds)
+        )
 
 
 def _change(session_id: str, **moved: datetime) -> None:

@@ -21,6 +21,7 @@ PAGES: Final[dict[str, Address]] = {
     "session": lambda seeded: reverse("mcp_staff:session", args=[seeded.busy]),
     "session-hostile": lambda seeded: reverse("mcp_staff:session", args=[seeded.hostile]),
     "events": lambda _: reverse("mcp_staff:events"),
+    "workers": lambda _: reverse("mcp_staff:workers"),
     "tables": lambda _: reverse("mcp_staff:tables"),
     "backups": lambda _: reverse("mcp_staff:backups"),
     "try-it": lambda _: reverse("try-it"),

@@ -88,6 +88,15 @@ def test_the_events_of_hostile_hands_do_no_harm(admin: Visitor) -> None:
     _assert_harmless(page)
 
 
+def test_workers_that_hostile_hands_made_up_do_no_harm(admin: Visitor) -> None:
+    page = admin.goto(reverse("mcp_staff:workers"))
+    shown = page.locator("#entries").inner_text()
+    assert hostile.BREAKOUT[:12] in shown
+    assert "1 item among the workers" in shown
+    _assert_harmless(page)
+    assert admin.too_wide() == []
+
+
 @pytest.mark.parametrize("odd", hostile.ODD_IDS)
 def test_an_id_of_dots_slashes_or_markup_is_one_place_and_no_other(odd: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit()

@@ -43,7 +43,7 @@ def test_a_page_that_is_refused_says_which_permission_it_needs(theme: Theme, vis
 
 
 # Without the dashboard, to which the site's own name leads as well.
-PAGES: Final = ("/admin/sessions/", "/admin/events/", "/admin/tables/", "/admin/backups/")
+PAGES: Final = ("/admin/sessions/", "/admin/events/", "/admin/workers/", "/admin/tables/", "/admin/backups/")
 TRY_IT: Final = "/admin/try-it/"
 
 

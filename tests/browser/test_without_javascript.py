@@ -32,6 +32,12 @@ def test_sessions_are_listed_filtered_and_ended(plain: Visitor, seeded_site: Sit
     assert not default_store().exists(peer.session_id)
 
 
+def test_workers_are_listed(plain: Visitor) -> None:
+    page = plain.goto("/admin/workers/")
+    expect(page.locator("#worker-000000000000")).to_contain_text("4 calls")
+    expect(page.get_by_role("link", name="Load again for what is new")).to_be_visible()
+
+
 def test_a_session_is_read_and_changed(plain: Visitor, seeded_site: Site) -> None:
     seeded = seeded_site.seeded
     page = plain.goto(reverse("mcp_staff:session", args=[seeded.busy]))

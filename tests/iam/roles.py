@@ -89,6 +89,7 @@ ENTRIES: Final[Mapping[str, Roles]] = {
     "sessions_dynamo.staff.sessions.state:value": (SERVE, READ_ONLY),
     "sessions_dynamo.staff.tables.pages:converge": (OPERATE,),
     "sessions_dynamo.staff.tables.pages:page": (READ_ONLY,),
+    "sessions_dynamo.staff.workers.pages": (SERVE, READ_ONLY),
 }
 """Where somebody's request enters: a view, a command, a thread. All of the roles must allow what it does."""
 

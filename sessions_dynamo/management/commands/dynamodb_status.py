@@ -1,4 +1,4 @@
-"""The tables as they stand, their last hours, their cost, and what needs attention. Changes nothing."""
+"""The tables as they stand, who serves, their last hours, their cost, what needs attention. Changes nothing."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ from sessions_dynamo.metrics import BACKUP_AGE, emf
 from sessions_dynamo.metrics.samples import reading
 from sessions_dynamo.tables.descriptions import TableDescription
 from sessions_dynamo.tables.names import NamedTable
+from sessions_dynamo.upkeep import roll_call
 from sessions_dynamo.upkeep.cloudwatch import MAX_HOURS
 from sessions_dynamo.upkeep.pricing import SOURCE, Estimate
 from sessions_dynamo.upkeep.readings import Readings, TableReadings
+from sessions_dynamo.upkeep.roll_call import RollCall
 from sessions_dynamo.upkeep.status import Status, backup_ages, status
 
 
 class Command(SessionsCommand):
     help = (
-        "Shows both tables, their capacity, throttles, errors and latency in CloudWatch, an estimate of their monthly"
-        " cost, and what needs attention. Ends with status 1 when a table is missing or does not answer."
+        "Shows both tables, the workers that are alive, capacity, throttles, errors and latency in CloudWatch, an"
+        " estimate of the monthly cost, and what needs attention. Ends with status 1 when a table is missing or does"
+        " not answer."
     )
     requires_system_checks = (DYNAMODB,)
 
@@ -127,6 +130,8 @@ def _report(found: Status, *, on_aws: bool) -> Iterator[str]:
         yield ""
         yield f"{name}: {reason}"
     yield ""
+    yield from _workers(found.workers)
+    yield ""
     if isinstance(found.readings, Readings):
         yield from _readings(found.readings)
     else:
@@ -163,6 +168,21 @@ def _table(live: TableDescription) -> Iterator[str]:
     if live.created_at:
         rows["created"] = _time(live.created_at)
     yield from _columns(rows.items())
+
+
+def _workers(found: RollCall | str) -> Iterator[str]:
+    if isinstance(found, str):
+        yield f"Workers: {found}"
+        return
+    if found.is_empty:
+        yield "Workers: none has registered"
+        return
+    unreadable = f", {found.unreadable:,} that cannot be read" if found.unreadable else ""
+    yield f"Workers: {len(found.alive):,} alive, {len(found.silent):,} silent{unreadable}"
+    if found.alive:
+        yield from _columns([("they hold", ", ".join(roll_call.words(found.holds)) or "nothing")])
+    if found.silent:
+        yield from _columns([("silent", f"for {found.silent[0].age_seconds:,.0f} s at least")])
 
 
 def _readings(readings: Readings) -> Iterator[str]:

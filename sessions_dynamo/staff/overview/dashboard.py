@@ -25,8 +25,9 @@ from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.tables import setup
 from sessions_dynamo.tables.describing import describe_table
 from sessions_dynamo.tables.names import NamedTable, named_tables
-from sessions_dynamo.upkeep import cloudwatch
+from sessions_dynamo.upkeep import cloudwatch, roll_call
 from sessions_dynamo.upkeep.readings import ServiceReadings
+from sessions_dynamo.upkeep.roll_call import RollCall
 
 LATEST: Final = 10
 """Sessions of the dashboard's list."""
@@ -48,21 +49,27 @@ class TableHealth:
 
 @shell.page("view_session")
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """Whether the service is ready, by the check of ``/readyz``, and its newest sessions: 8 Queries and 5 requests."""
+    """Whether the service is ready, by the check of ``/readyz``, its newest sessions, and how many workers live.
+
+    9 Queries and 5 requests.
+    """
     chosen, is_known = _range(request)
     client, both = dynamodb(quick=True), named_tables()
-    with ThreadPoolExecutor(len(both) + 2) as pool:
+    with ThreadPoolExecutor(len(both) + 3) as pool:
         ready = pool.submit(setup.reachable, client)
         standing = [pool.submit(_table_health, table) for table in both]
         latest = pool.submit(_latest)
+        workers = pool.submit(_workers)
     sessions, list_problem = _outcome(latest)
     _, problem = _outcome(ready)
+    called, _ = _outcome(workers)
     context = {
         "range": chosen,
         "ranges": charts.RANGES.values(),
         "is_known": is_known,
         "problem": problem,
         "tables": [each.result() for each in standing],
+        "workers": called,
         "sessions": sessions,
         "list_problem": list_problem,
         # Each part would only find out the same, three seconds later.
@@ -82,6 +89,10 @@ def _range(request: HttpRequest) -> tuple[Range, bool]:
 
 def _latest() -> list[Session]:
     return stores.session_list().page("created_at", limit=LATEST).items
+
+
+def _workers() -> RollCall:
+    return roll_call.judged(stores.streams().roster.all())
 
 
 def _table_health(table: NamedTable) -> TableHealth:

@@ -16,10 +16,13 @@ from sessions_dynamo import client
 from sessions_dynamo.backups import daily, on_demand
 from sessions_dynamo.management.commands import dynamodb_status
 from sessions_dynamo.management.console import location
+from sessions_dynamo.operations import run
+from sessions_dynamo.store import batches
 from sessions_dynamo.tables import describing, setup
 from sessions_dynamo.tables.names import named_tables
 from sessions_dynamo.upkeep import attention
 from sessions_dynamo.upkeep.status import backup_ages
+from sessions_dynamo.workers.roster import HOLDINGS, RosterOperations, WorkerItem
 from tests.engines import DYNAMODB_LOCAL, MOTO, on_moto
 from tests.sessions_dynamo.tables.test_setup import create_by_hand
 from tests.sessions_dynamo.wire import answering, error, operations, writes
@@ -105,6 +108,39 @@ def test_json_has_the_tables_as_the_tool_describes_them(
         assert readings["operations"]["GetItem"]["requests"] is None
     assert found["cost"]["is_complete"] is False
     assert found["cost"]["lines"]
+
+
+def test_says_how_many_workers_are_alive_and_what_they_hold(dynamodb: DynamoDBClient, settings: Settings) -> None:
+    assert "Workers: none has registered" in status().splitlines()
+    assert status_json()["workers"] == {
+        "alive": 0,
+        "silent": 0,
+        "unreadable": 0,
+        "holds": dict.fromkeys(HOLDINGS, 0),
+    }
+    events, now = settings.DYNAMODB_EVENTS_TABLE, datetime.now(UTC)
+    for worker_id, age, holds in (("a" * 12, 0, {"calls": 2}), ("b" * 12, 1, {"calls": 1, "streams": 1})):
+        beat_at = now - timedelta(seconds=age)
+        worker = WorkerItem(worker_id, 1, 15.0, 20.0, "web", 1, now, beat_at, holds)
+        run(dynamodb, RosterOperations(events).keep(worker))
+    silent = WorkerItem("c" * 12, 1, 15.0, 5.0, "web", 1, now, now - timedelta(minutes=10), {"calls": 9})
+    run(dynamodb, RosterOperations(events).keep(silent))
+    run(dynamodb, batches.put(events, [{"session_id": {"S": "#workers"}, "event_id": {"S": "odd"}}]))
+
+    lines = [line.strip() for line in status().splitlines()]
+    assert "Workers: 2 alive, 1 silent, 1 that cannot be read" in lines
+    assert "they hold 1 stream of a call, 3 calls" in lines
+    assert any(re.fullmatch(r"silent for 6\d\d s at least", line) for line in lines)
+    found = status_json()["workers"]
+    assert (found["alive"], found["silent"], found["unreadable"]) == (2, 1, 1)
+    assert found["holds"] == dict.fromkeys(HOLDINGS, 0) | {"calls": 3, "streams": 1}
+
+
+@on_moto
+def test_says_why_the_workers_are_not_told(dynamodb: DynamoDBClient, settings: Settings) -> None:
+    with answering(client.dynamodb(), "Query", error("AccessDeniedException", "no")):
+        assert re.search(r"^Workers: .*(denie|denied|not allowed|permission)", status(), re.M | re.I)
+        assert "unavailable" in status_json()["workers"]
 
 
 @on_moto

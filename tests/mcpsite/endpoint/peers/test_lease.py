@@ -96,7 +96,7 @@ async def test_a_worker_says_what_it_holds_and_goes_without_a_trace(session: Ses
             lambda: (
                 [
                     one.holds["streams"] + one.holds["standalone"]
-                    for one in store.roster.all()
+                    for one in store.roster.all().workers
                     if one.worker_id == worker.worker_id
                 ]
                 == [2]

@@ -1,0 +1,3 @@
+"""The page of the processes that serve."""
+
+__all__ = ["pages"]
