@@ -2,6 +2,7 @@
 
 __all__ = [
     "activity",
+    "at_workers",
     "entries",
     "event_list",
     "index_pages",

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import path, reverse
 
 from sessions_dynamo import schema
-from sessions_dynamo.reading import entries, tails, timeline
+from sessions_dynamo.reading import at_workers, entries, tails, timeline
 from sessions_dynamo.reading.entries import Entry
 from sessions_dynamo.reading.tails import News, Tail
 from sessions_dynamo.staff import json_tree, shell, stores, timeline_filter
@@ -46,6 +46,7 @@ def page(request: HttpRequest, session_id: str) -> HttpResponse:
         "filter": wanted,
         "problem": problem,
         "timeline": shown,
+        "at_workers": None if cursor else at_workers.of_session(stores.events(), session_id),
         "cursor": cursor,
         "next_query": wanted.query(cursor=shown.next_cursor or ""),
         "failed": sum(entry.is_failed for entry in shown.entries),

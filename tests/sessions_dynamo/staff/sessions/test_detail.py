@@ -15,13 +15,14 @@ from django.urls import reverse
 
 from sessions_dynamo import schema
 from sessions_dynamo.staff import json_tree, stores
-from sessions_dynamo.store import sessions
+from sessions_dynamo.store import batches, sessions
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
 from sessions_dynamo.workers.streams import Lease
 from tests.engines import on_moto
+from tests.sessions_dynamo.exported import put_of_the_moment
 from tests.sessions_dynamo.support import Wire, record_calls, state_of
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ def test_the_page_costs_few_requests_whatever_the_session_holds(
     with wire.counting() as requests:
         assert viewer.get(page_of(session.session_id)).status_code == 200
     assert requests["GetItem"] == 1
-    assert requests.total() <= 8
+    assert requests.total() <= 9
     with wire.counting() as requests:
         assert viewer.get(page_of(session.session_id, show="failed", type="none")).status_code == 200
-    assert requests.total() <= 8
+    assert requests.total() <= 9
 
 
 @on_moto
@@ -160,6 +161,25 @@ def test_streams_are_shown_with_owner_and_lease(dynamodb: DynamoDBClient, viewer
     assert "worker-0" in text
     assert "lease lapsed" in text
     assert ">open<" in text
+
+
+def test_what_runs_and_what_was_cancelled_is_shown_with_its_worker(dynamodb: DynamoDBClient, viewer: Client) -> None:
+    session = make()
+    assert "At workers" not in viewer.get(page_of(session.session_id)).content.decode()
+    put_of_the_moment(events(), session.session_id)
+    odd = {"session_id": {"S": session.session_id}, "ttl": {"N": str(schema.now_ms() // 1000 + 60)}}
+    past = {"worker": {"S": "gone"}, "ttl": {"N": "1"}}
+    keys = ({"event_id": {"S": "hold.odd"}}, {"event_id": {"S": "cancel."}}, {"event_id": {"S": "hold.past"}, **past})
+    events().drive(batches.put(events().table, [odd | key for key in keys]))
+    answer = viewer.get(page_of(session.session_id))
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert "Call of request" in text
+    assert f"{reverse('mcp_staff:workers')}#worker-0123456789ab" in text
+    assert "The calls of a request" in text
+    assert "All calls" in text
+    assert "without an answer" in text
+    assert "gone" not in text
 
 
 @on_moto
