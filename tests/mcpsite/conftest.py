@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,15 @@ class Sent:
     params: dict[str, Any]
 
 
-def is_of_a_worker(params: Mapping[str, Any]) -> bool:
-    """Whether a request is a worker's beat, or its look at its own inbox: they come with time, not with calls."""
+OF_A_WORKER = (EventKind.MESSAGE, EventKind.WORKER, EventKind.NEWS)
+
+
+def is_of_a_worker(params: Mapping[str, Any], kinds: Container[EventKind] = OF_A_WORKER) -> bool:
+    """Whether a request is a worker's beat, or its look at its inbox or the news: they come with time, not calls."""
     key = params.get("Item", params.get("Key", {})).get("session_id", {}).get("S", "")
     values = params.get("ExpressionAttributeValues", {}).values()
     return key == worker_keys.WORKERS_PARTITION or any(
-        schema.kind_of(value.get("S", ""), "") in (EventKind.MESSAGE, EventKind.WORKER, EventKind.NEWS)
-        for value in values
+        schema.kind_of(value.get("S", ""), "") in kinds for value in values
     )
 
 
@@ -60,6 +62,7 @@ class Wire:
     """What this process sent to DynamoDB since the last ``clear``, but for what its worker asks for itself."""
 
     requests: list[Sent] = field(default_factory=list)
+    is_left_out: Callable[[Mapping[str, Any]], bool] = is_of_a_worker
 
     @property
     def operations(self) -> list[str]:
@@ -77,7 +80,7 @@ class Wire:
         self._note(asked.action, dict(asked.parameters))
 
     def _note(self, operation: str, params: dict[str, Any]) -> None:
-        if not is_of_a_worker(params):
+        if not self.is_left_out(params):
             self.requests.append(Sent(operation, params))
 
 

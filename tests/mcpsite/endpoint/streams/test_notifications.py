@@ -20,7 +20,7 @@ from sessions_dynamo.errors import StorageUnavailable
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.store.sessions import default_store
-from sessions_dynamo.workers.stream_operations import StreamOperations
+from sessions_dynamo.workers.standalone_operations import StandaloneOperations
 from tests.mcpsite.conftest import Wire
 from tests.mcpsite.endpoint.streams.support import Peer, leftovers, new_session, until, workers
 from tests.mcpsite.faults import before, failing
@@ -127,11 +127,11 @@ async def test_a_session_that_cannot_be_reached_keeps_no_other_from_hearing(capl
     async with site(1) as one:
         made = [await subscribed(one.workers[0], URI) for _ in range(4)]
 
-        def fail_for_two(owner: str, events: list[Event], keys: list[str]) -> None:
+        def fail_for_two(owner: str, events: list[Event], keys: list[str], **_: object) -> None:
             if events[0].session_id in {session.session_id for session, _ in made[:2]}:
                 raise StorageUnavailable("no")
 
-        with before(StreamOperations, "deliver", fail_for_two), caplog.at_level(logging.WARNING):
+        with before(StandaloneOperations, "deliver", fail_for_two), caplog.at_level(logging.WARNING):
             await one.buses[0].publish(ResourceUpdated(uri=URI))
             await until(lambda: all(client.messages for _, client in made[2:]))
         assert caplog.text.count("did not reach a session") == 2
