@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.core import signing
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.errors import boto_errors
 from sessions_dynamo.reading import entries
 from sessions_dynamo.reading.entries import Entry, Item, Show, from_ms
@@ -38,6 +38,8 @@ class Stream:
 
     stream_id: str
     owner: str | None = None
+    owner_is_gone: bool = False
+    """Whether the owner is a worker of which nothing is known any more: for whoever knows the workers to say."""
     lease_expires: int | None = None
     request_id: str | None = None
     """JSON text of the id of the request that it answers; ``None`` for a standalone stream."""
@@ -61,12 +63,21 @@ class Stream:
             return "unowned"
         if not self.lease_expires:
             return "held"
+        if self.is_of_worker:
+            return "lapsed" if self.owner_is_gone else "open"
         return "open" if self.lease_expires > schema.now_ms() else "lapsed"
 
     @property
+    def is_of_worker(self) -> bool:
+        """Whether its worker has a lease for all of its streams, not one for each, as those of the version before."""
+        return self.owner is not None and worker_keys.is_worker_id(self.owner)
+
+    @property
     def lease_until(self) -> datetime | None:
-        """When the lease lapses unless it is renewed; ``None`` where it never does."""
-        return from_ms(self.lease_expires) if self.lease_expires and not self.ended else None
+        """When a lease of its own lapses unless it is renewed; ``None`` where it has none."""
+        if self.ended or self.is_of_worker or not self.lease_expires:
+            return None
+        return from_ms(self.lease_expires)
 
 
 @dataclass(frozen=True, slots=True)

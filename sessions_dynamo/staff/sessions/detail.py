@@ -139,7 +139,7 @@ def _others(session: Session, found: list[Session]) -> list[Session]:
 
 
 def _timeline(session_id: str, wanted: Filter, cursor: str) -> timeline.TimelinePage:
-    return timeline.page(
+    page = timeline.page(
         stores.events(),
         session_id,
         show=wanted.show,
@@ -148,6 +148,15 @@ def _timeline(session_id: str, wanted: Filter, cursor: str) -> timeline.Timeline
         limit=PER_PAGE,
         cursor=cursor or None,
     )
+    # One request, if any is open: a worker that went in good order has taken its item with it.
+    owners = {
+        stream.owner for stream in page.streams if stream.state == "open" and stream.is_of_worker and stream.owner
+    }
+    if owners:
+        there = stores.streams().roster.beats(sorted(owners))
+        for stream in page.streams:
+            stream.owner_is_gone = stream.owner in owners - there.keys()
+    return page
 
 
 def _types(listed: list[Entry]) -> list[str]:

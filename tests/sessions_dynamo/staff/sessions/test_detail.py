@@ -13,13 +13,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sessions_dynamo import schema
+from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.staff import json_tree, stores
 from sessions_dynamo.store import batches, sessions
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
 from sessions_dynamo.store.session_items import Session
 from sessions_dynamo.workers import streams
+from sessions_dynamo.workers.roster import WorkerItem
 from sessions_dynamo.workers.streams import Lease
 from tests.engines import on_moto
 from tests.sessions_dynamo.exported import put_of_the_moment
@@ -180,6 +181,21 @@ def test_what_runs_and_what_was_cancelled_is_shown_with_its_worker(dynamodb: Dyn
     assert "All calls" in text
     assert "without an answer" in text
     assert "gone" not in text
+
+
+@on_moto
+def test_a_stream_of_a_worker_that_is_gone_is_told_from_one_that_runs(dynamodb: DynamoDBClient, viewer: Client) -> None:
+    session, store = make(), streams.default_store()
+    there, gone = worker_keys.new_worker_id(), worker_keys.new_worker_id()
+    now = datetime.now(UTC)
+    store.roster.keep(WorkerItem(there, 1, 15.0, 5.0, "host", 1, now, now))
+    for owner in (there, gone):
+        store.open(Lease(session.session_id, schema.time_ordered_id(), owner, "7"), [])
+    text = viewer.get(page_of(session.session_id)).content.decode()
+    assert ">open<" in text
+    assert text.count("worker gone") == 1
+    assert f"#worker-{there}" in text
+    assert "lease until" not in text
 
 
 @on_moto
