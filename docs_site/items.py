@@ -51,7 +51,6 @@ DESCRIBED: Final[dict[str, str]] = {
     EventKind.WORKER: "A worker: its lease, and what it holds.",
     EventKind.MESSAGE: "A message for one worker, in that worker's partition.",
     EventKind.NEWS: "What a worker told all others, in its own partition, and how much it was, in one of all workers.",
-    EventKind.BUS: "Of the version before: a notification for every worker.",
 }
 """Each kind in a sentence."""
 
@@ -284,10 +283,14 @@ def _pattern(key: str) -> str:
     for found, word in (
         (_STREAM, "<stream>"),
         (_SESSION, "<session>"),
+        (r"(?<=\.)[0-9a-f]{32}", "<request>"),
+        (_WORKER, "<worker>"),
         (r"\d{13}-[0-9a-f]{16}", "<id>"),
         (r"[0-9a-f]{16}", "<random>"),
         (r"\.\d{10}(?=\.|$)", ".<sequence>"),
+        (r"(?<=<worker>)\.\d+$", ".<n>"),
         (r"(?<=>)\.\d+$", ".<part>"),
+        (r"^\d{10}$", "<n>"),
         ("eu-west-1", "<region>"),
         ("#collection#key", "#<collection>#<key>"),
         ("#key#", "#<key>#"),
