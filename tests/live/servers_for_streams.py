@@ -22,6 +22,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import LoggingLevel, SamplingMessage, TextContent
 from pydantic import BaseModel
 
+from mcpsite.endpoint.tools import Session, current_session
+
+CurrentSession = Annotated[Session, Resolve(current_session)]
+
 mcp: MCPServer[Any] = MCPServer("streams")
 
 
@@ -62,6 +66,25 @@ async def pour(number: int, size: int, ctx: Context) -> str:
         await ctx.info("x" * size)
         await anyio.sleep(0)
     return "poured"
+
+
+@mcp.tool()
+async def pour_until(path: str, ctx: Context, session: CurrentSession) -> str:
+    """Logs numbers without a pause until there is a file; then it keeps the last in the state, and counts itself."""
+    number = 0
+    while not Path(path).exists():
+        number += 1
+        await ctx.info(number)
+        await anyio.sleep(0)
+    session.state["poured"] = number
+    await session.aincr("pours")
+    return f"poured {number}"
+
+
+@mcp.tool()
+async def kept(session: CurrentSession) -> list[str]:
+    """The names of what the session's state has, and how often ``pour_until`` counted itself."""
+    return [*sorted(session.state), f"{await session.aincr('pours', 0)} pours"]
 
 
 @mcp.tool()
