@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tests.conformance.processes import ROOT
+
+
+def show_origin() -> None:
+    """Print what was measured, when, and how busy the machine was already."""
+    command = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # noqa: S603 (our own)
+    loads = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    now = datetime.now(UTC)
+    print(f"commit {commit.stdout.strip() or '?'}, {now:%Y-%m-%d %H:%M} UTC, load average {loads} of {os.cpu_count()}")
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
