@@ -56,7 +56,10 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.operations
 	$(BIN)/python -m benchmarks.dataplane
 	$(BIN)/python -m benchmarks.notify
+	$(BIN)/python -m benchmarks.delays
+	$(BIN)/python -m benchmarks.messages
 	$(BIN)/python -m benchmarks.parked
+	$(BIN)/python -m benchmarks.idle_streams
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.clearing
 	$(BIN)/python -m benchmarks.expiry

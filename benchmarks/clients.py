@@ -25,12 +25,14 @@ class Client:
         self._ids = itertools.count(1)
         self._connection = http.client.HTTPConnection(*self._address, timeout=60)
         self.session_id: str | None = None
+        self.last_id = 0
+        """Of the last request."""
 
-    def begin(self) -> Client:
-        """Begin a session."""
+    def begin(self, capabilities: Mapping[str, Any] | None = None) -> Client:
+        """Begin a session, of a client that can do this."""
         params = {
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
+            "capabilities": dict(capabilities or {}),
             "clientInfo": {"name": "benchmark", "version": "1"},
         }
         response = self._send(self._connection, "initialize", params)
@@ -66,6 +68,19 @@ class Client:
         """A tool's result."""
         return self.request("tools/call", {"name": tool, "arguments": arguments})
 
+    def open(self, method: str, params: Mapping[str, Any]) -> http.client.HTTPResponse:
+        """The answer to a request as it comes, over a connection of its own."""
+        return self._send(http.client.HTTPConnection(*self._address, timeout=60), method, params)
+
+    def post(self, message: Mapping[str, Any]) -> None:
+        """Send what has no answer: a notification, or an answer of the client's own."""
+        body = json.dumps({"jsonrpc": "2.0", **message})
+        self._connection.request("POST", "/mcp", body, self._headers(message.get("method", ""), {}))
+        response = self._connection.getresponse()
+        response.read()
+        if response.status != 202:
+            raise RuntimeError(f"{response.status} {response.reason}")
+
     def stream(self) -> http.client.HTTPResponse:
         """The session's standalone stream."""
         connection = http.client.HTTPConnection(*self._address, timeout=3600)
@@ -87,7 +102,8 @@ class Client:
                 "io.modelcontextprotocol/clientInfo": {"name": "benchmark", "version": "1"},
                 "io.modelcontextprotocol/clientCapabilities": {},
             }
-        body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+        self.last_id = next(self._ids)
+        body = {"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params}
         connection.request("POST", "/mcp", json.dumps(body), self._headers(method, params))
         return connection.getresponse()
 
