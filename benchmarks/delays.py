@@ -35,8 +35,10 @@ from tests.live.balancer import Balancer
 from tests.mcpsite.endpoint.peers.redis_server import redis_server
 
 WORKERS: Final = 3
-CHAINS: Final = 8
+CHAINS: Final = 20
 """Clients at a time, each with a balancer of its own: between a call and what follows it comes no other request."""
+PAUSE_SECONDS: Final = (0.3, 0.8)
+"""Between two calls of a client: out of step with the pollers, and few at a time where there is a bell."""
 AGED_SECONDS: Final = (1.2, 1.7)
 """How long a call has run that is cancelled: so that its worker has left word of it, at no fixed place in a beat."""
 ANSWERS, AGED, YOUNG = "answers", "cancellations of calls that have run 1.2 s", "cancellations of calls just begun"
@@ -56,8 +58,10 @@ class Site:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", default="1d1f04a", help="commit or directory of the site as it stood; '' for none")
-    parser.add_argument("--number", type=int, default=200, help="of answers, and of cancellations of each kind")
-    parser.add_argument("--rounds", type=int, default=2, help="in which the sites take turns")
+    parser.add_argument(
+        "--number", type=int, default=200, help="of answers and of cancellations; half as many of young calls"
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="in which the sites take turns")
     options = parser.parse_args()
     show_origin()
     with ExitStack() as stack:
@@ -133,7 +137,8 @@ def _site(
 def _measure(site: Site, number: int, directory: Path) -> None:
     for what in (ANSWERS, AGED, YOUNG):
         with ThreadPoolExecutor(CHAINS) as pool:
-            shares = [number // CHAINS + (place < number % CHAINS) for place in range(CHAINS)]
+            some = number // 2 if what == YOUNG else number
+            shares = [some // CHAINS + (place < some % CHAINS) for place in range(CHAINS)]
             for delays in pool.map(partial(_chain, site, what, directory), shares):
                 site.delays.setdefault(what, []).extend(delays)
 
@@ -144,9 +149,9 @@ def _chain(site: Site, what: str, directory: Path, number: int) -> list[float]:
         follow = _answer if what == ANSWERS else _cancel
         delays = []
         for _ in range(number):
-            # Out of step with the pollers.
-            time.sleep(random.uniform(0, 0.5))  # noqa: S311
             age = random.uniform(*AGED_SECONDS) if what == AGED else 0.0  # noqa: S311
+            if what != AGED:
+                time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311
             delay, fault = follow(client, age, directory)
             delays.append(delay)
             if fault:
