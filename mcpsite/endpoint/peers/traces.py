@@ -58,6 +58,11 @@ class Traces:
     def __len__(self) -> int:
         return len(self._traces) + len(self._over)
 
+    @property
+    def has_left_what_is_over(self) -> bool:
+        """Whether word of something that is over has yet to be taken back."""
+        return bool(self._over)
+
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
         """Word of what has run for a beat, and of what is over."""
         if is_beat and (self._over or any(now >= trace.due for trace in self._traces)):

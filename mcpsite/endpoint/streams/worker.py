@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 RUNG_SECONDS: Final = 5.0
 """Between two looks at what the bell rings for, while it works."""
-LEAVE_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 0.5
 """At most, to say that this worker is gone."""
 
 
@@ -125,8 +125,11 @@ class Worker:
                 await asyncio.sleep(0.05)
 
     async def spread(self, seconds: float) -> None:
-        """Let what was published here reach the other workers, for at most ``seconds``."""
+        """Let what was published here reach the other workers, and take back word of what is over; for at most
+        ``seconds``."""
         with anyio.move_on_after(seconds):
+            if self._traces.has_left_what_is_over:
+                await self._take_back()
             while self.notifications.is_spreading:
                 await asyncio.sleep(0.05)
 
@@ -278,11 +281,17 @@ class Worker:
 
     async def _leave(self) -> None:
         """Take back what was left here for others to know."""
+        await self._take_back()
         try:
-            await self._traces.write()
             await self.lease.leave()
         except StorageError as exc:
             logger.info("this worker's item was left to expire: %s", exc)
+
+    async def _take_back(self) -> None:
+        try:
+            await self._traces.write()
+        except StorageError as exc:
+            logger.info("word of calls that are over was left to expire: %s", exc)
 
 
 def _most_streams() -> int:

@@ -249,6 +249,16 @@ async def test_a_session_that_ended_before_its_calls_left_word_ends_them(
         await finish(stream)
 
 
+async def test_a_process_that_is_frozen_takes_back_its_word_before(session: Session, store: StreamStore) -> None:
+    async with workers(1, poll=0.2) as [worker]:
+        handler = await Handler(worker, session).begun()
+        await until(lambda: store.holdings.of_session(session.session_id))
+        worker.poll_seconds = 60
+        await handler.stop()
+        await worker.spread(10)
+        assert store.holdings.of_session(session.session_id) == {}
+
+
 async def test_word_that_could_not_be_left_is_left_at_the_next_beat(session: Session, store: StreamStore) -> None:
     async with workers(1) as [worker]:
         with failing("BatchWriteItem", times=3):
