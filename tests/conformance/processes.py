@@ -38,16 +38,16 @@ class Children:
         self._closed = False
 
     def start(
-        self, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path | None = None
+        self, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path | None = None, cwd: Path = ROOT
     ) -> subprocess.Popen[str]:
-        """Start a command in the repository; it writes to the end of ``log``, or to a pipe."""
+        """Start a command, in the repository by default; it writes to the end of ``log``, or to a pipe."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the run is over")
             with log.open("a") if log else nullcontext(subprocess.PIPE) as output:
                 process = subprocess.Popen(
                     [str(part) for part in command],
-                    cwd=ROOT,
+                    cwd=cwd,
                     env=env,
                     stdin=subprocess.DEVNULL,
                     stdout=output,

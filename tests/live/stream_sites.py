@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.conformance.processes import (
+    ROOT,
     START_SECONDS,
     Children,
     DidNotStart,
@@ -84,6 +85,11 @@ class StreamSite:
         self._launch(port, **env)
         self._wait(port)
 
+    def start_checkout(self, port: int, checkout: Path) -> None:
+        """The same, of another checkout of the repository."""
+        self._launch(port, checkout)
+        self._wait(port)
+
     def worker_pid(self, port: int) -> int:
         """The process that serves."""
         arbiter = self._processes[port].pid
@@ -94,9 +100,9 @@ class StreamSite:
         """What a process wrote."""
         return self._log(port).read_text()
 
-    def _launch(self, port: int, **env: str) -> None:
+    def _launch(self, port: int, cwd: Path = ROOT, /, **env: str) -> None:
         command = [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{port}"]
-        self._processes[port] = self._children.start(command, env={**self.env, **env}, log=self._log(port))
+        self._processes[port] = self._children.start(command, env={**self.env, **env}, log=self._log(port), cwd=cwd)
 
     def _wait(self, port: int) -> None:
         wait_until_ready(f"http://127.0.0.1:{port}/readyz", self._processes[port], self._log(port))

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from tests.engines import on_dynamodb_local
-from tests.live.stream_client import Client, Stream
+from tests.live.storms import assert_nothing_was_lost, begin, logged, text, weather_the_storm
+from tests.live.stream_client import Client
 from tests.live.stream_sites import StreamSite, stream_site
 
 pytestmark = on_dynamodb_local
 
 CLIENTS = 100
-EVENTS = 50
-DROPS = 5
 
 
 @pytest.fixture(scope="module")
@@ -32,68 +28,13 @@ def client(site: StreamSite) -> Client:
     return Client(site)
 
 
-def logged(messages: list[dict[str, Any]]) -> list[Any]:
-    """What a tool logged."""
-    return [message["params"]["data"] for message in messages if "method" in message]
-
-
-def text(answer: dict[str, Any]) -> str:
-    """What a tool returned."""
-    result: str = answer["result"]["content"][0]["text"]
-    return result
-
-
-def begin(stream: Stream) -> str:
-    """The cursor before all messages, of the priming event."""
-    cursor = next(stream.read()).event_id
-    assert cursor is not None
-    # Java's client up to 2.0.1 fails on a stream that says so before it closes.
-    assert stream.retry is None
-    return cursor
-
-
-def patiently(ask: Callable[[], Stream]) -> Stream:
-    """Ask again where DynamoDB Local, on a busy machine, was too slow for a worker: 503, and nothing has run."""
-    for _ in range(20):
-        stream = ask()
-        if stream.status != 503:
-            break
-        stream.close()
-        time.sleep(1)
-    assert stream.status == 200
-    return stream
-
-
-def weather_the_storm(site: StreamSite, client: Client) -> list[dict[str, Any]]:
-    """All that one client gets of a counting call while its connection drops at random events."""
-    stream = patiently(lambda: client.start(site.any(), "count_to", last=EVENTS, pause=0.02))
-    cursor = begin(stream)
-    received: list[dict[str, Any]] = []
-    for drops_left in range(DROPS, -1, -1):
-        with stream:
-            left = EVENTS - len(received)
-            received += stream.messages(random.randint(0, left // drops_left) if drops_left else None)
-            cursor = stream.cursor or cursor
-        if drops_left:
-            assert all("method" in message for message in received), f"ended before its time: {received[-1]}"
-            stream = patiently(lambda: client.get(site.any(), cursor))  # noqa: B023 (called at once)
-    while "method" in received[-1]:
-        # Sent away: a crowd's connections can outnumber the threads that a worker keeps for streams.
-        with patiently(lambda: client.get(site.any(), cursor)) as stream:  # noqa: B023
-            received += stream.messages()
-            cursor = stream.cursor or cursor
-    return received
-
-
 def test_a_storm_of_resumes_loses_and_repeats_nothing(site: StreamSite) -> None:
     # The handshakes one by one: the storm is of streams.
     clients = [Client(site) for _ in range(CLIENTS)]
     with ThreadPoolExecutor(CLIENTS) as pool:
         outcomes = list(pool.map(lambda client: weather_the_storm(site, client), clients))
     for received in outcomes:
-        assert logged(received) == [*range(1, EVENTS + 1)]
-        assert [message for message in received if "method" not in message] == [received[-1]]
-        assert text(received[-1]) == f"counted to {EVENTS}"
+        assert_nothing_was_lost(received)
 
 
 def test_a_client_that_is_sent_away_comes_back_for_the_rest(site: StreamSite, client: Client) -> None:
