@@ -5,6 +5,7 @@
 #   make docs            builds the documentation as a site     make docs-serve shows it while it is written
 #   make conformance     runs the protocol's official suite against three processes; ARGS="--help" says how else
 #   make stopped         stops owners of 50 streams for longer than their leases
+#   make clocks          gives one process of three a wrong clock: the storm of resumes, and the official suite
 #   make clients         drives the clients that others wrote, and writes docs/clients.md
 #   make servers         compares the servers of the SDK's documents with the SDK's own app, and writes docs/servers.md
 #   make lambda          runs the function in AWS's emulator and the image behind AWS's Web Adapter
@@ -34,7 +35,7 @@ TAG ?= mcp-sessions
 # A .venv whose interpreter is gone, after an upgrade say, is built anew.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/*.stamp)
 
-.PHONY: run install reset test check lint docs docs-serve templates lock release-check conformance stopped clients servers lambda bench clean image
+.PHONY: run install reset test check lint docs docs-serve templates lock release-check conformance stopped clocks clients servers lambda bench clean image
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -112,6 +113,13 @@ conformance: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 # STOPPED_ROUNDS and STOPPED_SEED are taken from the environment, too.
 stopped: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	STOPPED_ROUNDS=$${STOPPED_ROUNDS:-50} $(BIN)/python -m pytest -n 0 tests/live/test_stopped_owner.py $(ARGS)
+
+# By more than a minute the SDK refuses the requestState of 2026-07-28 that a clock ahead of its reader's has sealed.
+clocks: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
+	WRONG_CLOCKS=long $(BIN)/python -m pytest -n 0 tests/live/test_wrong_clocks.py $(ARGS)
+	for seconds in -20 20; do $(BIN)/python -m tests.conformance.run --clock=$$seconds || exit 1; done
+	for seconds in -300 300; do $(BIN)/python -m tests.conformance.run --clock=$$seconds \
+	  --revision 2025-06-18 --revision 2025-11-25 || exit 1; done
 
 # Needs Java, Node.js, Go, Rust and Maven for all of them, and the package registries: ARGS="--only 'Python SDK'".
 clients: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp

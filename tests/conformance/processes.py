@@ -119,10 +119,19 @@ def wait_until_ready(url: str, process: subprocess.Popen[str], log: Path) -> Non
 class Site:
     """Gunicorn processes, each with one worker and a port of its own, and the balancer before them."""
 
-    def __init__(self, children: Children, env: Mapping[str, str], directory: Path, count: int) -> None:
+    def __init__(
+        self,
+        children: Children,
+        env: Mapping[str, str],
+        directory: Path,
+        count: int,
+        odd: Mapping[str, str] | None = None,
+    ) -> None:
+        """``odd`` is what the first of the processes has in its environment besides."""
         self._children = children
         self._env = env
         self._directory = directory
+        self._odd = odd or {}
         self.ports = free_ports(count)
         self._processes = {port: self._start(port) for port in self.ports}
         for port in self.ports:
@@ -155,7 +164,8 @@ class Site:
 
     def _start(self, port: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "gunicorn", "mcpsite.asgi", "--bind", f"127.0.0.1:{port}"]
-        return self._children.start(command, env=self._env, log=self._log(port))
+        odd = self._odd if port == self.ports[0] else {}
+        return self._children.start(command, env={**self._env, **odd}, log=self._log(port))
 
     def _wait(self, port: int) -> None:
         wait_until_ready(f"http://127.0.0.1:{port}/readyz", self._processes[port], self._log(port))
@@ -166,16 +176,22 @@ class Site:
 
 @contextmanager
 def serve_site(
-    children: Children, directory: Path, *, count: int, threads: int, settings: Mapping[str, str] | None = None
+    children: Children,
+    directory: Path,
+    *,
+    count: int,
+    threads: int,
+    settings: Mapping[str, str] | None = None,
+    odd: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
-    """The site as it is deployed, ready, with further settings; its tables are new and empty."""
+    """The site as it is deployed, ready, with further settings, and those of one process alone; its tables are new."""
     with dynamodb_local() as dynamodb_url:
         env = {**site_environment(dynamodb_url, directory, threads), **(settings or {})}
         log = directory / "setup.log"
         setup = children.start([sys.executable, "manage.py", "dynamodb_setup"], env=env, log=log)
         if setup.wait(START_SECONDS):
             raise DidNotStart(f"dynamodb_setup failed:\n{log.read_text()}")
-        site = Site(children, env, directory, count)
+        site = Site(children, env, directory, count, odd)
         try:
             yield site
         finally:

@@ -24,6 +24,7 @@ from typing import Final
 from tests.conformance.processes import FIXTURE, Children, DidNotStart, Site, serve_reference, serve_site
 from tests.conformance.suite import Kill, Scenario, SuiteMissing, node, run_suite, server_scenarios
 from tests.engines import EngineMissing
+from tests.live.clocks import FaketimeMissing, clock_off_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             node()
             objections = _run(options, children, directory)
-        except (SuiteMissing, EngineMissing) as exc:
+        except (SuiteMissing, EngineMissing, FaketimeMissing) as exc:
             print(exc, file=sys.stderr)
             return os.EX_UNAVAILABLE
         except DidNotStart as exc:
@@ -213,7 +214,10 @@ def _run(options: argparse.Namespace, children: Children, directory: Path) -> li
             run = Run(children, url, directory, revisions, options.scenario, options.jobs)
             return _passes(run, options.runs)
     settings = {"MCP_SERVER": options.server, "DURABLE_ANSWERS": str(options.durable).lower()}
-    with serve_site(children, directory, count=options.processes, threads=options.threads, settings=settings) as site:
+    odd = clock_off_by(options.clock) if options.clock else None
+    with serve_site(
+        children, directory, count=options.processes, threads=options.threads, settings=settings, odd=odd
+    ) as site:
         run = Run(children, site.url, directory, revisions, options.scenario, options.jobs)
         if options.kill:
             return _killing(run, site, options.runs, options.kills)
@@ -301,6 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--durable", action="store_true", help="make every answer a stored stream (DURABLE_ANSWERS)")
     parser.add_argument("--kill", action="store_true", help="kill a process every few seconds and start another")
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="with --kill: at least so many (default 10)")
+    parser.add_argument("--clock", type=int, metavar="SECONDS", help="one process's clock is off by so much")
     parser.add_argument("--processes", type=int, default=3, metavar="N", help="gunicorn processes (default 3)")
     parser.add_argument("--threads", type=int, default=64, metavar="N", help="threads of each (default 64)")
     parser.add_argument("--jobs", type=int, default=len(MARKS), metavar="N", help="suites side by side (default 3)")

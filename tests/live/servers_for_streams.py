@@ -154,6 +154,12 @@ def block_until(path: str) -> str:
     return "held"
 
 
+@mcp.tool()
+async def time_of_day() -> float:
+    """What time it is here (s since 1970)."""
+    return time.time()
+
+
 # --- What the process holds -------------------------------------------------------------------------------------
 
 
