@@ -32,7 +32,7 @@ TENTH: Final = (100, 300)
 """Write and read units a second: a tenth of what one partition takes."""
 QUIET_SECONDS: Final = 60.0
 """Virtual. Longer than a worker takes to read seldom what nothing comes by."""
-BUSY_SECONDS: Final = 5.0
+BUSY_SECONDS: Final = 4.0
 """Virtual. Longer than workers that tell all others something take to find their pace."""
 TOPICS: Final = 2_000
 """Resources that change in turn: of one, a worker tells ten times a second at most."""
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64])
     parser.add_argument("--rates", type=int, nargs="+", default=[0, 20, 100, 500], help="messages a second")
-    parser.add_argument("--seconds", type=int, default=12, help="of virtual time, that are measured")
+    parser.add_argument("--seconds", type=int, default=8, help="of virtual time, that are measured")
     options = parser.parse_args()
     django.setup()
     began = time.perf_counter()
