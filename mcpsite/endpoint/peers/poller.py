@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from typing import Any, Protocol
 
 from sessions_dynamo.errors import StorageError
@@ -47,6 +48,7 @@ class Poller:
         self._steps: asyncio.TaskGroup
         self._under_way: set[object] = set()
         self._next_beat = 0.0
+        self._next_look = inf
 
     def attend(self, *parts: Attended) -> None:
         """Look after these from now on."""
@@ -60,6 +62,13 @@ class Poller:
         """Something is due before the next beat."""
         self._poke.set()
 
+    def look_at(self, at: float) -> None:
+        """Something may be due at a time (monotonic s), perhaps before the next beat."""
+        if at < self._next_look:
+            self._next_look = at
+            # For the poller to wait no longer than that.
+            self._poke.set()
+
     async def run(self) -> None:
         """Poll until cancelled, at least every ``poll_seconds`` while anything waits."""
         async with asyncio.TaskGroup() as self._steps:
@@ -68,7 +77,7 @@ class Poller:
                 self._next_beat = time.monotonic() + self._host.poll_seconds
                 while self._is_waiting():
                     try:
-                        async with asyncio.timeout(self._next_beat - time.monotonic()):
+                        async with asyncio.timeout(min(self._next_beat, self._next_look) - time.monotonic()):
                             await self._poke.wait()
                     except TimeoutError:
                         pass
@@ -91,6 +100,8 @@ class Poller:
         is_beat = now >= self._next_beat
         if is_beat:
             self._next_beat = now + self._host.poll_seconds
+        if now >= self._next_look:
+            self._next_look = inf
         for part in self._attended:
             for what, step in part.due(now, is_beat=is_beat):
                 self.begin(what, step)

@@ -1,4 +1,4 @@
-"""Word of what this worker serves of sessions, left once it has run for a beat: so that others know where it is.
+"""Word of what this worker serves of sessions, left once it has run for half a beat: so that others know where it is.
 
 What is over by then, as nearly all is, leaves none. Whoever leaves word looks at once whether it was cancelled by one
 who found none.
@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 from mcpsite.endpoint.peers.lease import WorkerLease
@@ -18,6 +19,8 @@ from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.workers.holdings import Cancellation, Holding
 from sessions_dynamo.workers.stream_operations import StreamOperations
 
+_SPACING: Final = 0.1
+"""At least, in beats, between two times at which word is left: what comes meanwhile is left together."""
 _REFRESHES: Final = 2
 """How often word is left again in the time after which it expires."""
 
@@ -53,6 +56,9 @@ class Traces:
         self._poller = poller
         self._numbers = itertools.count(1)
         self._traces: set[Trace] = set()
+        self._fresh: dict[Trace, None] = {}
+        """Those of which no word was left yet, in the order in which it is due."""
+        self._not_before = 0.0
         self._over: list[Holding] = []
 
     def __len__(self) -> int:
@@ -64,29 +70,46 @@ class Traces:
         return bool(self._over)
 
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
-        """Word of what has run for a beat, and of what is over."""
-        if is_beat and (self._over or any(now >= trace.due for trace in self._traces)):
+        """Word of what has run for half a beat; at a beat also of what is over, or runs for long."""
+        next_due = self._next_due()
+        if now < next_due:
+            self._poller.look_at(next_due)
+        if now >= next_due or (is_beat and (self._over or any(now >= trace.due for trace in self._traces))):
             yield "traces", self.write
 
     def begin(self, session_id: str, request: str, seen: int, on_cancelled: Callable[[Cancellation], None]) -> Trace:
         """Something of a session is served from now on, which had seen so many cancellations."""
         holding = Holding(session_id, request, self._host.worker_id, next(self._numbers), seen)
-        # Not at the very next beat: most are over soon.
+        # Not at once: most are over soon. Nor at the beat after that: who cancels it waits for as long.
         trace = Trace(holding, on_cancelled, time.monotonic() + self._host.poll_seconds / 2)
         self._traces.add(trace)
+        self._fresh[trace] = None
         self._poller.stir()
+        self._poller.look_at(trace.due)
         return trace
 
     def end(self, trace: Trace) -> None:
         """It is over."""
         self._traces.discard(trace)
+        self._fresh.pop(trace, None)
         if trace.is_left:
             self._over.append(trace.holding)
 
     async def write(self) -> None:
         """Leave word, and take back what is over. Raises ``StorageError``."""
+        self._not_before = time.monotonic() + self._host.poll_seconds * _SPACING
+        try:
+            await self._write()
+        finally:
+            # For what has become due meanwhile.
+            self._poller.look_at(self._next_due())
+
+    async def _write(self) -> None:
         now, holdings = time.monotonic(), self._host.streams.holdings
         fresh = {trace.holding: trace for trace in self._traces if now >= trace.due}
+        for trace in fresh.values():
+            # What is not left for a failure is left at a beat.
+            self._fresh.pop(trace, None)
         if fresh:
             self._host.lease.hurry()
             # Before it is left, so that what ends meanwhile takes it back; if it fails it is tried again.
@@ -100,6 +123,11 @@ class Traces:
         if over := self._over.copy():
             await run(holdings.remove(over))
             del self._over[: len(over)]
+
+    def _next_due(self) -> float:
+        """When word of something is to be left for the first time (monotonic s)."""
+        first = next(iter(self._fresh), None)
+        return inf if first is None else max(first.due, self._not_before)
 
     def _tell(self, traces: Mapping[Holding, Trace], found: Mapping[Holding, list[Cancellation]]) -> None:
         for holding, cancellations in found.items():

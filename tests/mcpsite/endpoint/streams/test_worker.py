@@ -115,6 +115,15 @@ async def test_an_id_used_again_is_not_cancelled_by_what_was_meant_for_its_prede
         await until(lambda: second.cancelled)
 
 
+async def test_a_call_that_has_just_begun_is_cancelled_before_the_next_beat(session: Session) -> None:
+    async with workers(2, poll=4.0) as [here, there]:
+        began = time.monotonic()
+        handler = await Handler(here, session, 1).begun()
+        await there.cancel(session, 1)
+        await until(lambda: handler.cancelled)
+        assert time.monotonic() - began < 3.5
+
+
 async def test_cancelling_what_runs_nowhere_does_nothing(session: Session) -> None:
     async with workers(2) as [here, there]:
         handler = await Handler(here, session, 1).begun()
@@ -221,7 +230,7 @@ async def test_a_call_leaves_word_while_it_runs_and_takes_it_back(session: Sessi
 async def test_a_call_that_was_cancelled_before_it_left_word_finds_that_by_itself(
     session: Session, store: StreamStore
 ) -> None:
-    async with workers(2, poll=0.1) as [here, there]:
+    async with workers(2, poll=1.0) as [here, there]:
         before, other = await Handler(here, session).begun(), await Handler(here, session, 2).begun()
         await there.cancel(session, 1)
         assert store.inboxes.read(here.worker_id) == []
