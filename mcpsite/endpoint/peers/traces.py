@@ -46,6 +46,8 @@ class Trace:
     due: float
     """When word of it is to be left (monotonic s), or left again."""
     is_left: bool = False
+    has_looked: bool = False
+    """Whether it has seen what was cancelled before word of it was left."""
 
 
 class Traces:
@@ -113,13 +115,15 @@ class Traces:
         if fresh:
             self._host.lease.hurry()
             # Before it is left, so that what ends meanwhile takes it back; if it fails it is tried again.
-            was_left = {trace: trace.is_left for trace in fresh.values()}
             for trace in fresh.values():
                 trace.is_left = True
             await run(holdings.leave(fresh))
+            unseen = [holding for holding, trace in fresh.items() if not trace.has_looked]
+            found = await run(holdings.cancellations(unseen))
             for trace in fresh.values():
+                trace.has_looked = True
                 trace.due = now + self._host.streams.events.event_ttl.total_seconds() / _REFRESHES
-            self._tell(fresh, await run(holdings.cancellations([one for one in fresh if not was_left[fresh[one]]])))
+            self._tell(fresh, found)
         if over := self._over.copy():
             await run(holdings.remove(over))
             del self._over[: len(over)]

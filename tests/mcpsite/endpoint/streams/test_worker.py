@@ -278,6 +278,15 @@ async def test_word_that_could_not_be_left_is_left_at_the_next_beat(session: Ses
             await until(lambda: store.holdings.of_session(session.session_id) == {})
 
 
+@pytest.mark.parametrize("action", ["BatchWriteItem", "BatchGetItem"])
+async def test_a_cancellation_is_found_though_word_could_not_be_left_at_once(session: Session, action: str) -> None:
+    async with workers(2, poll=0.5) as [here, there]:
+        with failing(action, times=1):
+            handler = await Handler(here, session).begun()
+            await there.cancel(session, 1)
+            await until(lambda: handler.cancelled)
+
+
 # --- The inbox ------------------------------------------------------------------------------------------------
 
 
