@@ -24,6 +24,7 @@ from mcpsite.endpoint.server_object.loading import is_fastmcp, load_server, low_
 from mcpsite.endpoint.serving.errors import specified_errors
 from mcpsite.endpoint.serving.fastmcp import serve_fastmcp
 from mcpsite.endpoint.serving.late_tools import LateTools, names_of
+from mcpsite.endpoint.serving.request_state import SharedRequestStateCodec
 from mcpsite.endpoint.serving.session_argument import SessionArgument
 from sessions_dynamo.conf import forget_on_change
 
@@ -85,7 +86,10 @@ def _share_request_state(server: Server[Any], audience: str) -> None:
         own: RequestStateSecurity = middleware._security
         if isinstance(own.codec, AESGCMRequestStateCodec):
             shared = RequestStateSecurity(
-                keys=request_state_keys(), ttl=own.ttl, bind_principal=_principal, audience=own.audience
+                codec=SharedRequestStateCodec(request_state_keys()),
+                ttl=own.ttl,
+                bind_principal=_principal,
+                audience=own.audience,
             )
             server.middleware[place] = RequestStateBoundary(shared, default_audience=audience)
 
