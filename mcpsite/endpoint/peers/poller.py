@@ -49,6 +49,7 @@ class Poller:
         self._under_way: set[object] = set()
         self._next_beat = 0.0
         self._next_look = inf
+        self._is_poked = False
 
     def attend(self, *parts: Attended) -> None:
         """Look after these from now on."""
@@ -60,6 +61,7 @@ class Poller:
 
     def poke(self) -> None:
         """Something is due before the next beat."""
+        self._is_poked = True
         self._poke.set()
 
     def look_at(self, at: float) -> None:
@@ -82,7 +84,8 @@ class Poller:
                     except TimeoutError:
                         pass
                     self._poke.clear()
-                    if self._is_waiting():
+                    is_time = time.monotonic() >= min(self._next_beat, self._next_look)
+                    if self._is_waiting() and (self._is_poked or is_time):
                         self._tick()
                 self._something.clear()
 
@@ -97,6 +100,7 @@ class Poller:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        self._is_poked = False
         is_beat = now >= self._next_beat
         if is_beat:
             self._next_beat = now + self._host.poll_seconds
