@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engines import on_dynamodb_local
+from tests.live.questions import answer_to, ask
 from tests.live.stream_client import Client, ModernClient
 from tests.live.stream_sites import StreamSite, stream_site
 
@@ -28,26 +29,6 @@ def site(engine: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
         engine[1], directory, SECRET_KEY=OLD_KEY, MCP_AUTH="tests.live.servers_for_streams.by_name"
     ) as site:
         yield site
-
-
-def answer_to(request: dict[str, Any], answer: str) -> dict[str, Any]:
-    """The client's result for a question of the server's."""
-    if request["method"] == "elicitation/create":
-        return {"action": "accept", "content": {"colour": answer}}
-    assert request["method"] == "sampling/createMessage"
-    return {"role": "assistant", "model": "m", "content": {"type": "text", "text": answer}}
-
-
-def ask(site: StreamSite, number: int) -> tuple[str, list[dict[str, Any]]]:
-    """One round: a call through one worker, its question answered through the next; a second, other answer follows."""
-    client = Client(site)
-    tool = ("ask_user", "ask_model")[number % 2]
-    with client.start(site.ports[number % 3], tool, question=f"Question {number}") as stream:
-        request = stream.next()
-        answer = f"answer {number}"
-        for turn, text in enumerate([answer, "another answer"], 1):
-            assert client.reply(site.ports[(number + turn) % 3], request, answer_to(request, text)) == 202
-        return answer, stream.messages()
 
 
 def test_200_questions_are_answered_through_another_worker_each_once(site: StreamSite) -> None:
