@@ -22,6 +22,7 @@ from sessions_dynamo.dataplane.observers import Asked, on_request
 from sessions_dynamo.schema import EventKind
 from sessions_dynamo.tables import setup
 from tests.engines import ENGINES, on_moto
+from tests.mcpsite import site
 from tests.mcpsite.peers import InProcess, LegacyPeer, ModernPeer
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def dynamodb(engine: tuple[str, str]) -> Iterator[DynamoDBClient]:
         client.aws_client.cache_clear()
         setup.ensure_tables()
         yield client.dynamodb()
+        site.close()
         for name in names.values():
             client.dynamodb().delete_table(TableName=name)
 

@@ -12,6 +12,7 @@ from django.core.asgi import get_asgi_application
 from django.utils.datastructures import CaseInsensitiveMapping
 
 from mcpsite.door.short_door import Application, Send, ShortDoor
+from mcpsite.endpoint.loop import close_loop
 from mcpsite.endpoint.own_routes import OwnRoutes
 
 T = TypeVar("T")
@@ -27,6 +28,12 @@ def _loop() -> asyncio.AbstractEventLoop:
 def on_the_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine on the site's loop."""
     return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
+
+
+def close() -> None:
+    """End what the endpoint has begun on the loop: its worker would write into tables of other tests."""
+    if _loop.cache_info().currsize:
+        on_the_loop(close_loop())
 
 
 @cache
