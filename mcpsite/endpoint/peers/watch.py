@@ -110,6 +110,8 @@ class LeaseWatch:
         if one.is_gone:
             for on_gone in list(one.listeners.values()):
                 on_gone()
+            # Not at the next beat: who reads just now has asked whether it is gone, perhaps, and been told no.
+            self._poller.poke()
 
 
 def _key(lease: Lease) -> object:
