@@ -90,6 +90,9 @@ class WorkerLease:
                     await self._beat()
             except StorageError as exc:
                 logger.warning("this worker's lease was not renewed, and will be: %s", exc)
+            except Exception:
+                # Whoever follows a stream of this worker would take it for gone.
+                logger.exception("this worker's lease was not renewed, and will be")
             self._hurry.clear()
             quick = self._quick_seconds
             await asyncio.sleep(quick)

@@ -30,7 +30,6 @@ class Tracing(Protocol):
 
     worker_id: str
     poll_seconds: float
-
     lease: WorkerLease
 
     @property

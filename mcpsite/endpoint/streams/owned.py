@@ -20,14 +20,14 @@ from mcp_types import INTERNAL_ERROR, JSONRPCError, RequestId
 from mcpsite.endpoint.streams.host import Host
 from mcpsite.endpoint.streams.outbox import Answer, Outbox
 from mcpsite.endpoint.wire import sse
-from mcpsite.endpoint.wire.answers import Reply, encode, error_body, size_of
+from mcpsite.endpoint.wire.answers import UNANSWERED, Reply, encode, error_body, size_of
 from sessions_dynamo import schema
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.errors import EventTooLarge, StorageError
 from sessions_dynamo.store import batches
 from sessions_dynamo.store.event_items import Event, cut
 from sessions_dynamo.store.session_items import Session
-from sessions_dynamo.tasks import to_its_end
+from sessions_dynamo.tasks import kept, to_its_end
 from sessions_dynamo.workers.stream_operations import Lease
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
 """The same, of their text."""
 RETRY_SECONDS: Final = 0.5
 """Between two tries to store what waits, while DynamoDB refuses."""
+MAX_RETRY_SECONDS: Final = 30.0
+"""The same, of an end, at most."""
 
 
 class OwnedStream:
@@ -124,24 +126,27 @@ class OwnedStream:
                 ended = await self._store_end("error" if isinstance(reply, JSONRPCError) else "response", body)
                 frame = sse.message(body, schema.end_id(self.stream_id))
             except StorageError as exc:
-                logger.warning("the end of a stream was not stored: %s", exc)
+                logger.warning("the end of a stream was not stored, and will be: %s", exc)
                 if not self._opened:
                     self._send(Answer(reply, body))
                     return
-                # A client that is still there gets all of it; one that comes back is told by the lapsed lease.
+                # A client that is still there gets all of it; one that comes back is told once it is stored.
                 for event in self._unstored:
                     self._send(sse.message(event.data))
                 ended, frame = True, sse.message(body)
+                kept(self._end_later("error" if isinstance(reply, JSONRPCError) else "response", body))
             finally:
                 self._host.disown(self)
         self._close(frame if ended else None)
         self._host.wake_followers(self.stream_id)
 
     def close_response(self) -> None:
-        """Give up without an answer: nothing more is sent, and whoever resumes is told once the lease has lapsed."""
-        self._finished = True
+        """Send nothing more; where there was no answer, whoever resumes is told so."""
+        was_answered, self._finished = self._finished, True
         if self._opened:
             self._host.disown(self)
+            if not was_answered:
+                kept(self._end_later("error", encode(error_body(INTERNAL_ERROR, UNANSWERED, self._request_id))))
         self._close()
 
     def lose(self) -> None:
@@ -224,6 +229,24 @@ class OwnedStream:
         self._unstored_bytes -= sum(size_of(event.data) for event in batch)
         for event in batch:
             self._send(sse.message(event.data, event.event_id) if event.data else sse.priming(event.event_id))
+
+    async def _end_later(self, event_type: str, body: str) -> None:
+        """Store what is left and the end, however often that takes: whoever follows waits for it, as this worker's
+        lease goes on."""
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(MAX_RETRY_SECONDS, 2 * pause or RETRY_SECONDS)
+            try:
+                async with self._lock:
+                    while self._unstored and not self._is_lost:
+                        await self._store()
+                    await self._store_end(event_type, body)
+            except StorageError as exc:
+                logger.info("the end of a stream is not stored yet: %s", exc)
+            else:
+                self._host.wake_followers(self.stream_id)
+                return
 
     async def _is_owned(self) -> bool:
         """Whether nobody has ended it, as others may where this process stood still for longer than its lease."""

@@ -29,6 +29,7 @@ from tests.mcpsite.endpoint.streams.support import (
     LATEST,
     OLDER,
     RETRY_MS,
+    Peer,
     finish,
     leftovers,
     log,
@@ -432,6 +433,25 @@ async def test_a_client_that_is_there_gets_its_answer_though_it_cannot_be_stored
         assert leftovers(worker) == {}
 
 
+async def test_an_end_that_could_not_be_stored_is_stored_later_for_who_comes_back(
+    session: Session, store: StreamStore
+) -> None:
+    """The worker's lease goes on: nobody else would ever end the stream."""
+    async with workers(2) as [here, there]:
+        stream, client = owned(here, session)
+        await stream.emit(log(1))
+        cursor, back = client.cursor, Peer()
+        await there.resume(session, cursor, back.outbox)
+        with failing("PutItem"):
+            await stream.queue(log(2))
+            await finish(stream)
+            await asyncio.sleep(0.1)
+            assert not back.has_ended
+        await until(lambda: back.has_ended)
+        assert back.texts == [2, "result"]
+        assert stored(store, session)[-1] == (schema.END_SEQUENCE, "response")
+
+
 async def test_a_response_that_is_too_large_to_store_is_told_to_who_comes_back(
     session: Session, store: StreamStore
 ) -> None:
@@ -464,16 +484,27 @@ async def test_an_owner_whose_lease_lapsed_does_not_end_the_stream_again(session
 # --- What is left behind --------------------------------------------------------------------------------------
 
 
-async def test_a_request_that_failed_without_an_answer_keeps_no_lease(session: Session, store: StreamStore) -> None:
-    async with workers(1) as [worker]:
+async def test_a_request_that_failed_without_an_answer_ends_its_stream_in_an_error(
+    session: Session, store: StreamStore
+) -> None:
+    async with workers(2) as [worker, there]:
         stream, client = owned(worker, session)
         await stream.emit(log(1))
+        back = Peer()
+        await there.resume(session, client.cursor, back.outbox)
         stream.close_response()
         assert client.texts == [1]
         assert client.is_closed
         await stream.emit(log(2))
-        assert stored(store, session) == [(0, "priming"), (1, "notifications/message")]
-        assert leftovers(worker) == {}
+        await until(lambda: back.has_ended)
+        assert back.texts == ["error"]
+        assert stored(store, session) == [
+            (0, "priming"),
+            (1, "notifications/message"),
+            (schema.END_SEQUENCE, "error"),
+        ]
+        stream.close_response()
+        await until(lambda: leftovers(worker) == {})
 
 
 async def test_a_request_that_failed_does_not_become_a_stream_afterwards(session: Session, store: StreamStore) -> None:
