@@ -123,7 +123,7 @@ def test_says_how_many_workers_are_alive_and_what_they_hold(dynamodb: DynamoDBCl
         beat_at = now - timedelta(seconds=age)
         worker = WorkerItem(worker_id, 1, 15.0, 20.0, "web", 1, now, beat_at, holds)
         run(dynamodb, RosterOperations(events).keep(worker))
-    silent = WorkerItem("c" * 12, 1, 15.0, 5.0, "web", 1, now, now - timedelta(minutes=10), {"calls": 9})
+    silent = WorkerItem("c" * 12, 1, 15.0, 5.0, "web", 1, now, now - timedelta(minutes=11), {"calls": 9})
     run(dynamodb, RosterOperations(events).keep(silent))
     run(dynamodb, batches.put(events, [{"session_id": {"S": "#workers"}, "event_id": {"S": "odd"}}]))
 

@@ -57,7 +57,7 @@ def test_the_page_tells_the_living_from_the_silent_and_what_each_holds(
 ) -> None:
     keep("aaaaaaaaaaaa", streams=2, calls=1)
     keep("bbbbbbbbbbbb", calls=4)
-    keep("cccccccccccc", silent=600, host="web-9", calls=50)
+    keep("cccccccccccc", silent=615, host="web-9", calls=50)
     with wire.counting() as requests:
         text = text_of(viewer)
     assert requests == {"Query": 1}
