@@ -59,6 +59,7 @@ bench: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m benchmarks.notify
 	$(BIN)/python -m benchmarks.delays
 	$(BIN)/python -m benchmarks.messages
+	$(BIN)/python -m benchmarks.worker_units
 	$(BIN)/python -m benchmarks.parked
 	$(BIN)/python -m benchmarks.idle_streams
 	$(BIN)/python -m benchmarks.pages

@@ -52,7 +52,7 @@ class Inbox:
         if self._is_expected():
             self.pace.hurry()
         if self.pace.is_due(now):
-            yield "inbox", self.read
+            yield "inbox", self._look
 
     def ring(self) -> None:
         """Something is there."""
@@ -63,6 +63,12 @@ class Inbox:
         """Act on what waits, and remove it. Raises ``StorageError``."""
         async with self._reading:
             await self._read()
+
+    async def _look(self) -> None:
+        await self.read()
+        if self.pace.is_due(time.monotonic()):
+            # It rang while it was read.
+            self._poller.poke()
 
     async def _read(self) -> None:
         self.pace.begin(time.monotonic())

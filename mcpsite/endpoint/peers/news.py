@@ -1,6 +1,6 @@
 """What other workers told all: read while somebody listens here, and from where each worker's log stood when he began.
 
-How often depends on what comes: at every beat of the poller while something does, ever less often while it is quiet.
+How often depends on what comes: at every beat while something does, ever less often while it is quiet.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
+from mcpsite.endpoint.peers.pace import Pace
 from mcpsite.endpoint.peers.poller import Poller, Step
 from sessions_dynamo.dataplane.loops import run
 from sessions_dynamo.tasks import kept
@@ -18,10 +19,6 @@ from sessions_dynamo.workers.stream_operations import StreamOperations
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS: Final = 30.0
-"""How long each beat has its reading, after something came or a request was served here."""
-IDLE_BEATS: Final = 8
-"""The beats between two readings at most, where nothing comes."""
 LATELY_SECONDS: Final = 10.0
 GAP_SECONDS: Final = 10.0
 """How long an item that is missing is waited for: what another region's worker told may be copied behind its head."""
@@ -39,14 +36,10 @@ class Hearing(Protocol):
 
 
 class NewsReader:
-    """Hands each payload that another worker told to ``heard``, once, with the name of that worker.
-
-    ``slow_seconds`` are the seconds between two readings where something else rings whenever there is news; ``None``
-    where nothing does.
-    """
+    """Hands each payload that another worker told to ``heard``, once, with the name of that worker."""
 
     def __init__(self, host: Hearing, poller: Poller, heard: Callable[[str, Any], None]) -> None:
-        self.slow_seconds: float | None = None
+        self.pace = Pace(host)
         self._host = host
         self._poller = poller
         self._heard = heard
@@ -57,10 +50,6 @@ class NewsReader:
         """Since when (monotonic s) an item of a worker's log is missing."""
         self._moved: dict[str, float] = {}
         """When (monotonic s) each worker's log was last seen to have grown."""
-        self._is_rung = False
-        self._busy_until = 0.0
-        self._idle_reads = 0
-        self._last_read = 0.0
         self._turn = asyncio.Lock()
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._upcoming: asyncio.Task[None] | None = None
@@ -70,9 +59,7 @@ class NewsReader:
 
     def due(self, now: float, *, is_beat: bool) -> Iterator[tuple[object, Step]]:
         """A reading, if it is time."""
-        # Half a beat early: a beat that comes a little before its time is not left out.
-        is_time = is_beat and now - self._last_read > self._pace(now) - self._host.poll_seconds / 2
-        if self._listeners and (self._is_rung or is_time):
+        if self._listeners and self.pace.is_due(now):
             yield "news", self._look
 
     @property
@@ -94,7 +81,7 @@ class NewsReader:
         except BaseException:
             self.leave()
             raise
-        self.hurry()
+        self.pace.hurry()
         self._poller.stir()
 
     def leave(self) -> None:
@@ -105,29 +92,17 @@ class NewsReader:
             self._gaps.clear()
             self._moved.clear()
 
-    def hurry(self) -> None:
-        """Something may come soon: read at every beat for a while."""
-        self._busy_until = time.monotonic() + BUSY_SECONDS
-        self._idle_reads = 0
-
     def ring(self) -> None:
         """Something has come: read at once."""
-        self._is_rung = True
+        self.pace.ring()
         self._poller.poke()
 
     # --- Reading ----------------------------------------------------------------------------------------------
 
-    def _pace(self, now: float) -> float:
-        """Seconds between two readings."""
-        if self.slow_seconds is not None:
-            return self.slow_seconds
-        beats = 1 if now < self._busy_until else min(2**self._idle_reads, IDLE_BEATS)
-        return self._host.poll_seconds * beats
-
     async def _look(self) -> None:
         await self._catch_up()
-        if self._is_rung:
-            # While it was read.
+        if self.pace.is_due(time.monotonic()):
+            # It rang while it was read.
             self._poller.poke()
 
     async def _catch_up(self) -> None:
@@ -140,12 +115,9 @@ class NewsReader:
         async with self._turn:
             # Whoever comes from here on needs another.
             self._upcoming = None
-            self._is_rung = False
-            self._last_read = time.monotonic()
+            self.pace.begin(time.monotonic())
             if await self._read():
-                self.hurry()
-            elif self._last_read >= self._busy_until:
-                self._idle_reads += 1
+                self.pace.hurry()
 
     async def _read(self) -> bool:
         """Hear what is new; whether anything was."""
@@ -162,9 +134,9 @@ class NewsReader:
             del cursors[gone]
             self._gaps.pop(gone, None)
         grown = {worker: newest for worker, newest in heads.items() if newest > cursors.get(worker, 0)}
-        lately = self._last_read - LATELY_SECONDS
-        self._moved = {worker: at for worker, at in self._moved.items() if at > lately}
-        self._moved |= dict.fromkeys(grown, self._last_read)
+        now = time.monotonic()
+        self._moved = {worker: at for worker, at in self._moved.items() if at > now - LATELY_SECONDS}
+        self._moved |= dict.fromkeys(grown, now)
         # One log that cannot be read keeps nobody from the others.
         results = await asyncio.gather(
             *(self._read_log(cursors, worker, newest) for worker, newest in grown.items()), return_exceptions=True

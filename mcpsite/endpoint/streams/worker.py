@@ -145,7 +145,7 @@ class Worker:
         """
         # Where there are requests, others may soon have something for this worker.
         self._inbox.pace.hurry()
-        self.news.hurry()
+        self.news.pace.hurry()
         return self._running.serving(session_id, request_id, hang_up, seen)
 
     async def cancel(self, session: Session, request_id: RequestId) -> None:
@@ -267,7 +267,7 @@ class Worker:
 
     def _on_bell(self, works: bool) -> None:
         """The bell works from now on, or does no longer: what rang meanwhile was not heard."""
-        self._inbox.pace.slow_seconds = self.news.slow_seconds = RUNG_SECONDS if works else None
+        self._inbox.pace.slow_seconds = self.news.pace.slow_seconds = RUNG_SECONDS if works else None
         self._inbox.ring()
         self.news.ring()
         self._held.wake_all_followers()

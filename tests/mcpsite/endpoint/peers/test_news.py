@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from mcpsite.endpoint.peers import news
-from mcpsite.endpoint.peers.news import BUSY_SECONDS, GAP_SECONDS, IDLE_BEATS, LATELY_SECONDS
+from mcpsite.endpoint.peers import news, pace
+from mcpsite.endpoint.peers.news import GAP_SECONDS, LATELY_SECONDS
+from mcpsite.endpoint.peers.pace import BUSY_POLLS, IDLE_FACTOR
 from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.errors import StorageError
 from sessions_dynamo.operations import Operation
@@ -44,7 +45,8 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     stopped = Time()
-    monkeypatch.setattr(news, "time", SimpleNamespace(monotonic=stopped.monotonic))
+    for module in (news, pace):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=stopped.monotonic))
     return stopped
 
 
@@ -318,16 +320,15 @@ async def test_who_gives_up_waiting_listens_no_more() -> None:
 async def test_while_it_is_quiet_it_is_asked_for_ever_less_often(time: Time) -> None:
     host, writer = Host(0.5), Host()
     await host.reader.attend()
-    busy_beats = int(BUSY_SECONDS / 0.5)
-    assert await beats(host, time, busy_beats - 1) == list(range(busy_beats - 1))
+    assert await beats(host, time, BUSY_POLLS - 1) == list(range(BUSY_POLLS - 1))
     quiet = await beats(host, time, 100)
     pauses = [later - earlier for earlier, later in pairwise(quiet)]
     assert pauses == sorted(pauses)
-    assert set(pauses) >= {2, 4, IDLE_BEATS}
-    assert pauses[-1] == IDLE_BEATS
-    assert await beats(host, time, 10 * IDLE_BEATS) == list(range(quiet[-1] + IDLE_BEATS - 100, 10 * IDLE_BEATS, 8))
+    assert set(pauses) >= {2, 4, IDLE_FACTOR}
+    assert pauses[-1] == IDLE_FACTOR
+    assert await beats(host, time, 10 * IDLE_FACTOR) == list(range(quiet[-1] + IDLE_FACTOR - 100, 10 * IDLE_FACTOR, 8))
     writer.publish("x")
-    await beats(host, time, IDLE_BEATS)
+    await beats(host, time, IDLE_FACTOR)
     assert host.payloads == ["x"]
     assert len(await beats(host, time, 20)) == 20
 
@@ -335,9 +336,9 @@ async def test_while_it_is_quiet_it_is_asked_for_ever_less_often(time: Time) -> 
 async def test_a_request_that_is_served_here_makes_it_be_asked_for_at_each_beat(time: Time) -> None:
     host = Host(0.5)
     await host.reader.attend()
-    time.now += BUSY_SECONDS
+    time.now += BUSY_POLLS * 0.5
     await beats(host, time, 50)
-    host.reader.hurry()
+    host.reader.pace.hurry()
     assert len(await beats(host, time, 20)) == 20
 
 
@@ -353,13 +354,15 @@ async def test_a_quiet_reading_is_one_request(time: Time, wire: Wire) -> None:
 async def test_where_a_bell_rings_it_is_asked_for_when_it_does_and_else_seldom(time: Time) -> None:
     host = Host(0.5)
     await host.reader.attend()
-    host.reader.slow_seconds = 5.0
-    assert await beats(host, time, 30) == [9, 19, 29]
+    host.reader.pace.slow_seconds = 5.0
+    host.reader.ring()
+    assert await beats(host, time, 30) == [0, 10, 20]
     host.reader.ring()
     ((_, step),) = host.reader.due(time.now, is_beat=False)
     await cast("Awaitable[None]", step())
     assert list(host.reader.due(time.now, is_beat=False)) == []
-    host.reader.slow_seconds = None
+    host.reader.pace.slow_seconds = None
+    host.reader.ring()
     assert len(await beats(host, time, 10)) == 10
 
 
