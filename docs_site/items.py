@@ -68,7 +68,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "state": "JSON text by key; of a large value `item_id`, `size` (bytes) and `ttl`",
         "counters": "numbers by name",
         "cancellations": "how many of its requests were cancelled",
-        "lapsed": "streams that others ended for a worker that was gone: no call of theirs changes it any more",
+        "lapsed": "the last streams, at most 64, that others ended for a worker that was gone: no call of theirs changes it any more",
         "last_save": "the mark of the last save, by which it knows itself when it is sent again",
     },
     SessionsKind.VALUE: {"value": "JSON text"},
@@ -269,7 +269,7 @@ def _items(request: Request) -> Iterator[dict[str, Any]]:
 
 def _updated(asked: Any) -> dict[str, Any]:
     """The attributes that an update expression sets, with the types of what they are set to."""
-    names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
+    names, values = asked.get("ExpressionAttributeNames", {}), asked["ExpressionAttributeValues"]
     found: dict[str, Any] = {}
     for name, value in re.findall(r"(?<![.#\w])([#\w]+) = (?:if_not_exists\(\w+, )?(:\w+)", asked["UpdateExpression"]):
         found[names.get(name, name)] = values[value]

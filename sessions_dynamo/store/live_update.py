@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +16,9 @@ from sessions_dynamo.store import session_items
 from sessions_dynamo.store.session_items import Attributes
 from sessions_dynamo.store.state import Changes, Entry, Spilled, changed_meanwhile
 from sessions_dynamo.store.times import seconds
+
+MOST_LAPSED: Final = 64
+"""Streams that a session knows to have been ended for a worker that was gone: 2 KB of its item."""
 
 
 class Update:
@@ -165,19 +168,44 @@ def count_cancellation(table: str, session_id: str, principal: str) -> Operation
 
 
 def lapse(table: str, session_id: str, stream_id: str) -> Operation[None]:
-    """Let no call of a stream change its session any more; nothing is done where there is no session."""
+    """Let no call of a stream change its session any more; nothing is done where there is no session.
+
+    A session remembers ``MOST_LAPSED`` of them: of more, those make room that began first, whose workers nobody awaits.
+    """
+    add = f"ADD {session_items.LAPSED} :streams"
+    room = f"attribute_not_exists({session_items.LAPSED}) OR size({session_items.LAPSED}) < :most"
+    item = yield from _update_lapsed(table, session_id, add, [stream_id], room, {":most": {"N": str(MOST_LAPSED)}})
+    if item is not None:
+        # An id begins with the time at which its stream did.
+        first = sorted(item.get(session_items.LAPSED, {}).get("SS", ()))[: MOST_LAPSED // 2]
+        if first:
+            yield from _update_lapsed(table, session_id, f"DELETE {session_items.LAPSED} :streams", first)
+            yield from _update_lapsed(table, session_id, add, [stream_id])
+
+
+def _update_lapsed(
+    table: str,
+    session_id: str,
+    expression: str,
+    streams: list[str],
+    condition: str = "",
+    bound: Attributes | None = None,
+) -> Operation[Attributes | None]:
+    """``None``, or a session's item as it stands, empty for none, where the condition is false."""
+    exists = "attribute_exists(session_id)"
     try:
         yield from ask(
             table,
             "UpdateItem",
             Key={"session_id": {"S": session_id}},
-            UpdateExpression="ADD #lapsed :stream",
-            ConditionExpression="attribute_exists(session_id)",
-            ExpressionAttributeNames={"#lapsed": session_items.LAPSED},
-            ExpressionAttributeValues={":stream": {"SS": [stream_id]}},
+            UpdateExpression=expression,
+            ConditionExpression=f"{exists} AND ({condition})" if condition else exists,
+            ExpressionAttributeValues={":streams": {"SS": streams}, **(bound or {})},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
-    except ClientError:
-        return
+    except ClientError as exc:
+        return exc.response.get("Item") or {}  # type: ignore[return-value]
+    return None
 
 
 def may_begin(session_id: str) -> str:

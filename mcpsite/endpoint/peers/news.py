@@ -9,17 +9,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, Final, Protocol
 
 from mcpsite.endpoint.peers.pace import Pace
 from mcpsite.endpoint.peers.poller import Poller, Step
 from sessions_dynamo.dataplane.loops import run
+from sessions_dynamo.errors import StorageError
 from sessions_dynamo.tasks import kept
 from sessions_dynamo.workers.stream_operations import StreamOperations
 
 logger = logging.getLogger(__name__)
 
 LATELY_SECONDS: Final = 10.0
+COUNT_SECONDS: Final = 2.0
+"""Between two looks at how many tell something, of a worker that does often and does not listen."""
 GAP_SECONDS: Final = 10.0
 """How long an item that is missing is waited for: what another region's worker told may be copied behind its head."""
 CONCURRENT_READS: Final = 8
@@ -50,6 +54,9 @@ class NewsReader:
         """Since when (monotonic s) an item of a worker's log is missing."""
         self._moved: dict[str, float] = {}
         """When (monotonic s) each worker's log was last seen to have grown."""
+        self._counted: dict[str, int] = {}
+        """The heads as they stood when they were last counted."""
+        self._counted_at = -inf
         self._turn = asyncio.Lock()
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
         self._upcoming: asyncio.Task[None] | None = None
@@ -62,11 +69,15 @@ class NewsReader:
         if self._listeners and self.pace.is_due(now):
             yield "news", self._look
 
-    @property
-    def talking(self) -> int:
-        """How many workers have told something lately, this one counted in; 1 where nobody listens here."""
-        lately = time.monotonic() - LATELY_SECONDS
-        return 1 + sum(at > lately for at in self._moved.values())
+    async def talking(self, is_often: bool) -> int:
+        """How many workers have told something lately, as far as is known; this one is counted in.
+
+        ``is_often`` says that this one does so often: then a worker that does not listen, and so reads no heads, looks.
+        """
+        now = time.monotonic()
+        if is_often and not self._listeners and now - self._counted_at >= COUNT_SECONDS:
+            await self._count(now)
+        return 1 + sum(at > now - LATELY_SECONDS for at in self._moved.values())
 
     # --- Who listens ------------------------------------------------------------------------------------------
 
@@ -164,6 +175,19 @@ class NewsReader:
             cursors[worker] = newest
         if cursors[worker] == newest:
             del self._gaps[worker]
+
+    async def _count(self, now: float) -> None:
+        since, self._counted_at = now - self._counted_at, now
+        try:
+            heads = await run(self._host.streams.news.heads())
+        except StorageError as exc:
+            # What is told now will wait for the same.
+            logger.debug("the heads were not counted: %s", exc)
+            return
+        heads.pop(self._host.worker_id, None)
+        if since < LATELY_SECONDS:
+            self._moved |= {worker: now for worker, newest in heads.items() if newest > self._counted.get(worker, 0)}
+        self._counted = heads
 
     def _hear(self, worker: str, payload: Any) -> None:
         try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from sessions_dynamo.dataplane.loops import run
@@ -21,6 +21,8 @@ FLUSH_SECONDS: Final = 0.1
 FLUSH_SECONDS_A_WORKER: Final = 0.02
 """All workers together move some 50 heads a second: those stand in one partition, which takes 1,000 writes a second,
 and each reader reads all of them."""
+OFTEN_SECONDS: Final = 1.0
+"""Between two flushes of a worker that tells something often."""
 RETRY_SECONDS: Final = (0.5, 30.0)
 """Before the first repetition, and at most."""
 MAX_TOPICS: Final = 100_000
@@ -45,17 +47,17 @@ class Teller:
     """This worker's log, as it is written. On one event loop."""
 
     def __init__(
-        self, host: Telling, talking: Callable[[], int] = lambda: 1, told: Callable[[], None] = lambda: None
+        self, host: Telling, talking: Callable[[bool], Awaitable[int]], told: Callable[[], None] = lambda: None
     ) -> None:
-        """``talking`` says how many workers tell something lately, as far as is known here; this one counts. ``told``
-        is called when the others have something to read."""
+        """``talking`` says how many workers tell something lately, as far as is known here, if this one does so often;
+        this one counts. ``told`` is called when the others have something to read."""
         self._host = host
         self._talking = talking
         self._told = told
         self._waiting: dict[str, str] = {}
         self._forgotten = 0
         self._newest = 0
-        self._next_flush = 0.0
+        self._flushed_at = self._next_flush = 0.0
         self._flushing: asyncio.Task[None] | None = None
 
     @property
@@ -84,13 +86,16 @@ class Teller:
     async def _flush(self) -> None:
         while self._waiting:
             await asyncio.sleep(self._next_flush - time.monotonic())
-            self._next_flush = time.monotonic() + flush_seconds(self._talking())
+            now = time.monotonic()
+            is_often = now - self._flushed_at < OFTEN_SECONDS
+            self._flushed_at = now
             texts = list(self._waiting.values())
             self._waiting.clear()
             if self._forgotten:
                 logger.error("%d server events were never told to other workers", self._forgotten)
                 self._forgotten = 0
             await self._publish(texts)
+            self._next_flush = now + flush_seconds(await self._talking(is_often))
 
     async def _publish(self, texts: Sequence[str]) -> None:
         """Tell these, however often it takes.

@@ -69,7 +69,7 @@ class Worker:
         self._traces = Traces(self, self._poller)
         self.watch = LeaseWatch(self, self._poller)
         self.news = NewsReader(self, self._poller, lambda _, payload: self.notifications.on_remote(payload))
-        self.teller = Teller(self, lambda: self.news.talking, lambda: self.bell.ring(news_channel()))
+        self.teller = Teller(self, self.news.talking, lambda: self.bell.ring(news_channel()))
         self._running = Running(self._traces)
         self._replies = AwaitedReplies(self, self._poller)
         self._held = HeldStreams(self, self._poller, self._traces)

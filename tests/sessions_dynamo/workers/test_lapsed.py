@@ -10,6 +10,7 @@ from sessions_dynamo import schema
 from sessions_dynamo.errors import StateConflict
 from sessions_dynamo.store.event_items import Event
 from sessions_dynamo.store.events import EventStore
+from sessions_dynamo.store.live_update import MOST_LAPSED, lapse
 from sessions_dynamo.store.sessions import SessionStore
 from sessions_dynamo.workers.streams import Lease, StreamStore
 
@@ -58,6 +59,22 @@ def test_its_call_saves_nothing_and_others_do(streams: StreamStore, session_stor
         session_store.incr(session, "calls")
     stored = session_store.load("abc")
     assert (stored.state["a"], stored.state["b"], stored.counters) == (1, "none", {"calls": 2})
+
+
+def test_a_session_remembers_the_last_of_them(streams: StreamStore, session_store: SessionStore) -> None:
+    session_store.create("abc")
+    ids = [f"{1763800000000 + number}-aaaaaaaaaaaaaaaa" for number in range(MOST_LAPSED + 3)]
+    for stream_id in ids:
+        streams.drive(lapse(session_store.table, "abc", stream_id))
+    refused = []
+    for stream_id in ids:
+        session = session_store.load("abc")
+        session.stream_id = stream_id
+        try:
+            session_store.incr(session, "calls")
+        except StateConflict:
+            refused.append(stream_id)
+    assert refused == ids[MOST_LAPSED // 2 :]
 
 
 def test_a_session_that_is_gone_is_not_made_by_it(streams: StreamStore, session_store: SessionStore) -> None:

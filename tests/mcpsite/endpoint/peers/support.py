@@ -27,7 +27,7 @@ class Host:
         self.heard: list[tuple[str, Any]] = []
         self.poller = Poller(self)
         self.reader = NewsReader(self, self.poller, self._hear)
-        self.teller = Teller(self, lambda: self.reader.talking)
+        self.teller = Teller(self, self.reader.talking)
         self.poller.attend(self.reader)
         self.newest = 0
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from mcpsite.endpoint.peers import news, pace
-from mcpsite.endpoint.peers.news import GAP_SECONDS, LATELY_SECONDS
+from mcpsite.endpoint.peers.news import COUNT_SECONDS, GAP_SECONDS, LATELY_SECONDS
 from mcpsite.endpoint.peers.pace import BUSY_POLLS, IDLE_FACTOR
 from sessions_dynamo import schema, worker_keys
 from sessions_dynamo.errors import StorageError
@@ -394,18 +394,44 @@ async def test_while_nobody_listens_nothing_is_asked(time: Time, wire: Wire) -> 
 
 async def test_those_who_told_something_lately_are_counted(time: Time) -> None:
     host, writers = Host(), [Host() for _ in range(63)]
-    assert host.reader.talking == 1
+    assert await host.reader.talking(True) == 1
     await host.reader.attend()
     for writer in writers:
         writer.publish("x")
     await host.look()
-    assert host.reader.talking == 64
+    assert await host.reader.talking(True) == 64
     time.now += LATELY_SECONDS
     writers[0].publish("y")
     await host.look()
-    assert host.reader.talking == 2
+    assert await host.reader.talking(True) == 2
     host.reader.leave()
-    assert host.reader.talking == 1
+    assert await host.reader.talking(True) == 1
+
+
+async def test_a_worker_that_tells_often_and_does_not_listen_looks_who_else_does(time: Time, wire: Wire) -> None:
+    host, writers = Host(), [Host() for _ in range(20)]
+    writers[0].publish("x")
+    assert await host.reader.talking(False) == 1
+    assert wire.operations[2:] == []
+    assert await host.reader.talking(True) == 1
+    for writer in writers:
+        writer.publish("x")
+    wire.clear()
+    assert await host.reader.talking(True) == 1
+    time.now += COUNT_SECONDS
+    assert await host.reader.talking(True) == 21
+    assert wire.operations == ["Query"]
+    time.now += LATELY_SECONDS
+    # What was told in between may have been told long ago.
+    for writer in writers:
+        writer.publish("y")
+    assert await host.reader.talking(True) == 1
+    writers[0].publish("z")
+    time.now += COUNT_SECONDS
+    with failing("Query"):
+        assert await host.reader.talking(True) == 1
+    time.now += COUNT_SECONDS
+    assert await host.reader.talking(True) == 2
 
 
 async def test_nothing_is_kept_of_workers_whose_heads_are_gone() -> None:

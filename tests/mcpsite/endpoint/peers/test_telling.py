@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mcpsite.endpoint.peers import telling
+from mcpsite.endpoint.peers import news, telling
 from mcpsite.endpoint.peers.telling import FLUSH_SECONDS, flush_seconds
 from sessions_dynamo.errors import EventTooLarge, InvalidState, StorageUnavailable
 from sessions_dynamo.operations import Operation
@@ -54,8 +54,28 @@ async def test_the_first_goes_at_once_and_what_comes_meanwhile_together(wire: Wi
         host.teller.tell(topic, topic)
     assert host.teller.is_spreading
     await until(lambda: not host.teller.is_spreading)
-    assert wire.operations == ["BatchWriteItem", "PutItem"] * 2
+    # Then it looks how many others tell something, for the next to come no sooner than all bear.
+    assert wire.operations == [*["BatchWriteItem", "PutItem"] * 2, "Query"]
     assert log_of(host) == [["first"], ["a", "b", "c", "d"]]
+
+
+async def test_one_who_tells_often_makes_room_for_all_others_that_do(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, others = Host(), [Host() for _ in range(19)]
+    monkeypatch.setattr(news, "COUNT_SECONDS", 0.2)
+    host.teller.tell("first", "x")
+    await until(lambda: not host.teller.is_spreading)
+    assert wire.operations == ["BatchWriteItem", "PutItem"]
+    for _ in range(2):
+        host.teller.tell("again", "x")
+        await until(lambda: not host.teller.is_spreading)
+        for other in others:
+            other.publish("y")
+        await asyncio.sleep(0.25)
+    host.teller.tell("more", "x")
+    await until(lambda: not host.teller.is_spreading)
+    assert host.teller._next_flush - host.teller._flushed_at == pytest.approx(flush_seconds(20))
 
 
 async def test_five_hundred_a_second_are_some_ten_and_the_last_is_among_them() -> None:
