@@ -68,7 +68,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "state": "JSON text by key; of a large value `item_id`, `size` (bytes) and `ttl`",
         "counters": "numbers by name",
         "cancellations": "how many of its requests were cancelled",
-        "lapsed": "the last streams, at most 64, that others ended for a worker that was gone: no call of theirs changes it any more",
+        "lapsed": "the last 64 streams that others ended for a worker that was gone: their calls change it no more",
         "last_save": "the mark of the last save, by which it knows itself when it is sent again",
     },
     SessionsKind.VALUE: {"value": "JSON text"},
