@@ -4,7 +4,7 @@
 #   make lint            checks style, imports and types
 #   make docs            builds the documentation as a site     make docs-serve shows it while it is written
 #   make conformance     runs the protocol's official suite against three processes; ARGS="--help" says how else
-#   make stopped         stops owners of 50 streams for longer than their leases
+#   make stopped         stops owners of 50 streams for longer than their leases, and kills while 200 answers pass
 #   make clocks          gives one process of three a wrong clock: the storm of resumes, and the official suite
 #   make clients         drives the clients that others wrote, and writes docs/clients.md
 #   make servers         compares the servers of the SDK's documents with the SDK's own app, and writes docs/servers.md
@@ -111,9 +111,10 @@ release-check: $(VENV)/dev.stamp
 conformance: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	$(BIN)/python -m tests.conformance.run $(ARGS)
 
-# STOPPED_ROUNDS and STOPPED_SEED are taken from the environment, too.
+# STOPPED_ROUNDS, STOPPED_SEED and DYING_ROUNDS are taken from the environment, too.
 stopped: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
-	STOPPED_ROUNDS=$${STOPPED_ROUNDS:-50} $(BIN)/python -m pytest -n 0 tests/live/test_stopped_owner.py $(ARGS)
+	STOPPED_ROUNDS=$${STOPPED_ROUNDS:-50} DYING_ROUNDS=$${DYING_ROUNDS:-200} $(BIN)/python -m pytest -n 0 \
+	  tests/live/test_stopped_owner.py tests/live/test_questions_dying.py $(ARGS)
 
 clocks: $(VENV)/dev.stamp $(NODE_MODULES)/.stamp
 	WRONG_CLOCKS=long $(BIN)/python -m pytest -n 0 tests/live/test_wrong_clocks.py $(ARGS)

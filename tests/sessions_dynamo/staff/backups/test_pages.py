@@ -35,11 +35,6 @@ BACKUPS = "/admin/backups/"
 
 
 @pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
 def manager(staff_client: Callable[..., Client]) -> Client:
     return staff_client("view_session", "manage_backups")
 

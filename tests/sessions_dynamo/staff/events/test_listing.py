@@ -16,7 +16,6 @@ from django.urls import reverse
 
 from sessions_dynamo import schema
 from sessions_dynamo.reading import event_list
-from sessions_dynamo.staff import stores
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.event_items import PART_BYTES, Event
 from sessions_dynamo.store.events import default_store as events
@@ -30,19 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 HOSTILE = '<script>alert(1)</script>\u202e"javascript:'
-
-
-@pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
-def wire(dynamodb: DynamoDBClient) -> Wire:
-    """Every request of the pages' own client from here on."""
-    heard = Wire()
-    stores.events().dynamodb.meta.events.register("before-parameter-build.dynamodb", heard.hear)
-    return heard
 
 
 def add(*rows: tuple[str, str, str], seconds_ago: float = 60) -> None:

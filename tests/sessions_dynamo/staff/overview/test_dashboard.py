@@ -15,7 +15,6 @@ from pytest_django import Settings
 
 from sessions_dynamo import metrics, schema
 from sessions_dynamo.client import aws_client
-from sessions_dynamo.client import dynamodb as dynamodb_client
 from sessions_dynamo.reading import activity
 from sessions_dynamo.staff.overview import charts, dashboard
 from sessions_dynamo.store.calls import Call
@@ -34,19 +33,6 @@ DASH = "\N{EN DASH}"
 
 BUDGET = 6
 """Requests of a page besides one Query a shard."""
-
-
-@pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
-def wire(dynamodb: DynamoDBClient) -> Wire:
-    """Every request of the pages' own client from here on."""
-    heard = Wire()
-    dynamodb_client(quick=True).meta.events.register("before-parameter-build.dynamodb", heard.hear)
-    return heard
 
 
 def page(client: Client, **query: str) -> str:

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from sessions_dynamo import schema, worker_keys
-from sessions_dynamo.staff import json_tree, stores
+from sessions_dynamo.staff import json_tree
 from sessions_dynamo.store import batches, sessions
 from sessions_dynamo.store.calls import Call
 from sessions_dynamo.store.events import default_store as events
@@ -57,19 +57,6 @@ def add_calls(session_id: str, *outcomes: str, body: str | None = None) -> None:
         for number, outcome in enumerate(outcomes)
     ]  # fmt: skip
     record_calls(store, *calls)
-
-
-@pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
-def wire(dynamodb: DynamoDBClient) -> Wire:
-    """Every request of the pages' own client from here on."""
-    heard = Wire()
-    stores.sessions().dynamodb.meta.events.register("before-parameter-build.dynamodb", heard.hear)
-    return heard
 
 
 def test_the_page_says_who_it_is_and_what_it_did(dynamodb: DynamoDBClient, viewer: Client) -> None:

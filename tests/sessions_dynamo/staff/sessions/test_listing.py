@@ -42,11 +42,6 @@ StaffClient = Callable[..., Client]
 
 
 @pytest.fixture
-def viewer(staff_client: StaffClient) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
 def operator(staff_client: StaffClient) -> Client:
     return staff_client("view_session", "change_session", "delete_session")
 

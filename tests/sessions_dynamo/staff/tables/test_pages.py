@@ -29,11 +29,6 @@ MAX_REQUESTS = 14
 
 
 @pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
 def manager(staff_client: Callable[..., Client]) -> Client:
     return staff_client("view_session", "manage_tables")
 

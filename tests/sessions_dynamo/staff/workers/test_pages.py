@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 HOSTILE = "</td><script>alert(1)</script>"
-
-
-@pytest.fixture
-def viewer(staff_client: Callable[..., Client]) -> Client:
-    return staff_client("view_session")
-
-
-@pytest.fixture
-def wire(dynamodb: DynamoDBClient) -> Wire:
-    """Every request of the pages' own client from here on."""
-    heard = Wire()
-    stores.events().dynamodb.meta.events.register("before-parameter-build.dynamodb", heard.hear)
-    return heard
 
 
 def keep(worker_id: str, *, silent: float = 0, host: str = "web-1", **holds: int) -> None:
