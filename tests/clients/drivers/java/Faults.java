@@ -59,7 +59,8 @@ public class Faults {
 		while (received.size() < count && System.currentTimeMillis() < until) {
 			Thread.sleep(20);
 		}
-		return received.toString();
+		// McpSyncClient hands each to some thread of a pool, so that two may overtake each other there.
+		return received.stream().sorted().toList().toString();
 	}
 
 	private static void step(String name, Callable<String> body) {
